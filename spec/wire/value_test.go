@@ -1,0 +1,500 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/squishspec/squishspec/spec"
+	"pgregory.net/rapid"
+)
+
+// sameBits compares floats bit for bit and Heads whatever their stride; nil and
+// empty slices are told apart by their own tests.
+var sameBits = cmp.Options{
+	cmp.Comparer(func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }),
+	cmp.Comparer(func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }),
+	cmp.Transformer("dense", func(x spec.Heads) []any {
+		rows := []any{x.Heads, x.Tokens, x.Dim}
+		for h := range x.Heads {
+			rows = append(rows, x.Head(h).Data)
+		}
+		return rows
+	}),
+	cmpopts.EquateEmpty(),
+}
+
+var float32s = rapid.OneOf(rapid.Float32(), rapid.Map(rapid.Uint32(), math.Float32frombits),
+	rapid.SampledFrom([]float32{float32(math.Copysign(0, -1)), float32(math.Inf(-1)), math.Float32frombits(0x7f800001), math.Float32frombits(0xffc12345)}))
+
+var float64s = rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{math.Copysign(0, -1), math.Inf(1), 5e-324, math.MaxFloat64}))
+
+// draw sets v to a value of its type.
+func draw(t *rapid.T, v reflect.Value) {
+	axis := rapid.IntRange(0, 3)
+	switch v.Type() {
+	case reflect.TypeFor[spec.Matrix]():
+		m := spec.Matrix{Rows: axis.Draw(t, "rows"), Cols: axis.Draw(t, "cols")}
+		m.Data = rapid.SliceOfN(float32s, m.Rows*m.Cols, m.Rows*m.Cols).Draw(t, "data")
+		v.Set(reflect.ValueOf(m))
+		return
+	case reflect.TypeFor[spec.Heads]():
+		x := spec.Heads{Heads: axis.Draw(t, "heads"), Tokens: axis.Draw(t, "tokens"), Dim: axis.Draw(t, "dim")}
+		x.Stride = x.Tokens*x.Dim + axis.Draw(t, "room")
+		x.Data = rapid.SliceOfN(float32s, x.Heads*x.Stride, x.Heads*x.Stride).Draw(t, "data")
+		v.Set(reflect.ValueOf(x))
+		return
+	}
+	switch {
+	case v.Kind() == reflect.Bool:
+		v.SetBool(rapid.Bool().Draw(t, "bool"))
+	case v.Kind() == reflect.String:
+		v.SetString(rapid.String().Draw(t, "string"))
+	case v.CanInt():
+		shift := 64 - v.Type().Bits()
+		v.SetInt(rapid.Int64().Draw(t, "int") << shift >> shift)
+	case v.CanUint():
+		v.SetUint(uint64(rapid.Uint8().Draw(t, "uint")))
+	case v.Kind() == reflect.Float32:
+		v.Set(reflect.ValueOf(float32s.Draw(t, "float")))
+	case v.CanFloat():
+		v.SetFloat(float64s.Draw(t, "float"))
+	case v.Kind() == reflect.Slice:
+		n := axis.Draw(t, "length")
+		v.Set(reflect.MakeSlice(v.Type(), n, n))
+		for i := range n {
+			draw(t, v.Index(i))
+		}
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			draw(t, v.Field(i))
+		}
+		if form := formOf(v.Type()); form.presence >= 0 && !v.Field(form.presence).Bool() {
+			v.SetZero() // the rest does not travel
+		}
+	default:
+		t.Fatalf("no generator of %v", v.Type())
+	}
+}
+
+// perOperation runs a property for every operation of every module.
+func perOperation(t *testing.T, property func(*rapid.T, *spec.Module, *spec.Operation)) {
+	for _, m := range spec.Modules() {
+		for i := range m.Operations {
+			t.Run(m.Name+"/"+m.Operations[i].Name, func(t *testing.T) {
+				rapid.Check(t, func(t *rapid.T) { property(t, m, &m.Operations[i]) })
+			})
+		}
+	}
+}
+
+// sent is a value as it arrives: its tensors written in a frame and read.
+func sent(t *rapid.T, m *spec.Module, e *Encoder) *Decoder {
+	frame, err := Read(bytes.NewReader(mustBytes(t, &Frame{Tensors: e.Tensors})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Decoder{Module: m, Tensors: frame.Tensors}
+}
+
+func TestArgumentsComeBack(t *testing.T) {
+	perOperation(t, func(t *rapid.T, m *spec.Module, op *spec.Operation) {
+		var args []any
+		for i, p := range op.Args {
+			v := reflect.New(op.ArgType(i)).Elem()
+			if !p.Optional || rapid.Bool().Draw(t, "present") {
+				draw(t, v)
+			}
+			args = append(args, v.Interface())
+		}
+		e := Encoder{Prefix: "7."}
+		raw, err := e.EncodeArgs(op, args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, shapes, err := sent(t, m, &e).DecodeArgs(op, raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(args, got, sameBits); len(args) > 0 && diff != "" {
+			t.Fatalf("%s: %s", raw, diff)
+		}
+		for i, p := range op.Args {
+			if reflect.TypeOf(got[i]) != op.ArgType(i) {
+				t.Fatalf("%s is a %T, want a %v", p.Name, got[i], op.ArgType(i))
+			}
+			if v := reflect.ValueOf(args[i]); p.Optional && v.Kind() == reflect.Slice && v.IsNil() != reflect.ValueOf(got[i]).IsNil() {
+				t.Fatalf("%s: %#v became %#v: none and empty differ", p.Name, args[i], got[i])
+			}
+			if v := reflect.ValueOf(args[i]); p.AnyShape && !cmp.Equal(shapes[p.Name], []int{v.Len()}) {
+				t.Fatalf("%s has the shape %v on the wire, want [%d]", p.Name, shapes[p.Name], v.Len())
+			}
+		}
+	})
+}
+
+func TestResultsComeBack(t *testing.T) {
+	perOperation(t, func(t *rapid.T, m *spec.Module, op *spec.Operation) {
+		var e Encoder
+		result := op.NewResult()
+		if result != nil {
+			draw(t, reflect.ValueOf(result).Elem())
+		}
+		raw, err := e.EncodeResult(op, result, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := op.NewResult()
+		if err := sent(t, m, &e).DecodeResult(op, raw, got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(result, got, sameBits); diff != "" {
+			t.Fatalf("%s: %s", raw, diff)
+		}
+	})
+}
+
+func TestConfigsComeBack(t *testing.T) {
+	for _, m := range spec.Modules() {
+		t.Run(m.Name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				config := reflect.New(reflect.TypeOf(m.Config)).Elem()
+				draw(t, config)
+				var e Encoder
+				raw, err := e.EncodeConfig(config.Interface())
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := sent(t, m, &e).DecodeConfig(raw)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(config.Interface(), got, sameBits); diff != "" {
+					t.Fatalf("%s: %s", raw, diff)
+				}
+			})
+		})
+	}
+}
+
+func TestMissingConfigFieldsTakeTheirDefaults(t *testing.T) {
+	for _, m := range spec.Modules() {
+		for _, raw := range []string{"", "null", "{}"} {
+			got, err := (&Decoder{Module: m}).DecodeConfig(json.RawMessage(raw))
+			if diff := cmp.Diff(m.Config, got); err != nil || diff != "" {
+				t.Errorf("%s of %q: %v %s", m.Name, raw, err, diff)
+			}
+		}
+	}
+	d := Decoder{Module: spec.ModuleByName("cross-doc-attn")}
+	got, err := d.DecodeConfig(json.RawMessage(`{"head_dim":16}`))
+	if want := spec.DefaultCrossDocAttnConfig(16); err != nil || got != want || want.SoftmaxScale != 0.25 {
+		t.Errorf("the default of softmax_scale does not follow head_dim: %v, %v", got, err)
+	}
+	got, err = d.DecodeConfig(json.RawMessage(`{"softmax_scale":3,"head_dim":16}`))
+	if want := spec.DefaultCrossDocAttnConfig(16); err != nil || got.(spec.CrossDocAttnConfig).SoftmaxScale != 3 || got == want {
+		t.Errorf("a softmax_scale that is given is not taken: %v, %v", got, err)
+	}
+}
+
+func TestEncodingsAreThose(t *testing.T) {
+	op := func(module, name string) *spec.Operation { return spec.ModuleByName(module).Operation(name) }
+	var e Encoder
+	for want, encode := range map[string]func() (json.RawMessage, error){
+		`{"zero_threshold":0.05}`: func() (json.RawMessage, error) {
+			return e.EncodeConfig(spec.TernaryQuantConfig{ZeroThreshold: 0.05})
+		},
+		`{"token_ids":{"tensor":"0.token_ids"},"query_ids":null}`: func() (json.RawMessage, error) {
+			return e.EncodeArgs(op("cot-compress", "compress"), []any{[]int64(nil), []int64(nil)})
+		},
+		`{"kv":null}`: func() (json.RawMessage, error) {
+			return e.EncodeResult(op("hierarchical-kv", "get"), &spec.KVLookup{}, nil)
+		},
+		`{"kv":[{"tensor":"0.kv.0"},{"tensor":"0.kv.1"}]}`: func() (json.RawMessage, error) {
+			return e.EncodeResult(op("hierarchical-kv", "get"), &spec.KVLookup{Hit: true}, nil)
+		},
+		`{"batch":[]}`: func() (json.RawMessage, error) {
+			return e.EncodeResult(op("multimodal-batch", "next_batch"), new([]spec.BatchSlot), nil)
+		},
+		`{"batch":[{"req_id":9007199254740993,"modality":"text","text_len":1,"vision_tokens":0}]}`: func() (json.RawMessage, error) {
+			return e.EncodeResult(op("multimodal-batch", "next_batch"), &[]spec.BatchSlot{{ID: 1<<53 + 1, Modality: spec.Text, TextLen: 1}}, nil)
+		},
+		`{"pending_text":3}`: func() (json.RawMessage, error) {
+			n := 3
+			return e.EncodeResult(op("multimodal-batch", "pending_text"), &n, nil)
+		},
+		`{"ratio":{"tensor":"0.ratio"}}`: func() (json.RawMessage, error) {
+			x := math.Inf(1)
+			return e.EncodeResult(op("delta-compress", "compression_ratio"), &x, nil)
+		},
+		`{}`: func() (json.RawMessage, error) { return e.EncodeResult(op("hierarchical-kv", "put"), nil, nil) },
+	} {
+		e = Encoder{Prefix: "0."}
+		if got, err := encode(); err != nil || string(got) != want {
+			t.Errorf("got %s (%v), want %s", got, err, want)
+		}
+	}
+}
+
+func TestResultsTakeTheirArgumentsShape(t *testing.T) {
+	m := spec.ModuleByName("ternary-quant")
+	d := &Decoder{Module: m, Tensors: []Tensor{{"a", I8, []int{2, 1, 2}, make([]byte, 4)}, {"w", F32, []int{2, 2}, make([]byte, 16)}}}
+	for name, arg := range map[string]string{"quantize": `{"weights":{"tensor":"w"}}`, "dequantize": `{"ternary_weights":{"tensor":"a"},"scale":1}`} {
+		op := m.Operation(name)
+		_, shapes, err := d.DecodeArgs(op, json.RawMessage(arg))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e Encoder
+		result := any(&spec.TernaryWeights{Codes: make([]int8, 4)})
+		want := []int{2, 2}
+		if name == "dequantize" {
+			result, want = &[]float32{0, 0, 0, 0}, []int{2, 1, 2}
+		}
+		raw, err := e.EncodeResult(op, result, shapes)
+		if err != nil || !cmp.Equal(e.Tensors[0].Shape, want) {
+			t.Errorf("%s: shape %v (%v), want %v", name, e.Tensors[0].Shape, err, want)
+		}
+		if err := (&Decoder{Module: m, Tensors: e.Tensors}).DecodeResult(op, raw, op.NewResult()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var e Encoder
+	if _, err := e.EncodeResult(m.Operation("dequantize"), &[]float32{1}, map[string][]int{"ternary": {2, 2}}); err != nil || !cmp.Equal(e.Tensors[0].Shape, []int{1}) {
+		t.Errorf("a result of another volume has shape %v (%v), want [1]", e.Tensors[0].Shape, err)
+	}
+}
+
+// numbers16 are numbers that every float dtype holds.
+var numbers16 = []float64{0, math.Copysign(0, -1), 1, -1.5, 0x1p-14, math.Inf(1), math.Inf(-1)}
+
+func TestFloatsConvertBetweenDTypes(t *testing.T) {
+	f16 := []uint16{0, 0x8000, 0x3c00, 0xbe00, 0x0400, 0x7c00, 0xfc00}
+	tensors := []Tensor{{"f64", F64, []int{7}, nil}, {"f32", F32, []int{7}, nil}, {"f16", F16, []int{7}, nil}, {"bf16", BF16, []int{7}, nil}}
+	for i, x := range numbers16 {
+		tensors[0].Data = binary.LittleEndian.AppendUint64(tensors[0].Data, math.Float64bits(x))
+		tensors[1].Data = binary.LittleEndian.AppendUint32(tensors[1].Data, math.Float32bits(float32(x)))
+		tensors[2].Data = binary.LittleEndian.AppendUint16(tensors[2].Data, f16[i])
+		tensors[3].Data = binary.LittleEndian.AppendUint16(tensors[3].Data, uint16(math.Float32bits(float32(x))>>16))
+	}
+	m := spec.ModuleByName("ternary-quant")
+	for _, x := range tensors {
+		d := Decoder{Module: m, Tensors: tensors}
+		args, _, err := d.DecodeArgs(m.Operation("quantize"), json.RawMessage(`{"weights":{"tensor":"`+x.Name+`"}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, got := range args[0].([]float32) {
+			if math.Float32bits(got) != math.Float32bits(float32(numbers16[i])) {
+				t.Errorf("%s: got %v, want %v", x.DType, got, numbers16[i])
+			}
+		}
+	}
+}
+
+// Every binary16 is compared with its definition.
+func TestEveryFloat16(t *testing.T) {
+	for bits := range 1 << 16 {
+		sign, exponent, fraction := 1-2*float64(bits>>15), bits>>10&31, float64(bits&1023)/1024
+		want := sign * (1 + fraction) * math.Pow(2, float64(exponent-15))
+		switch {
+		case exponent == 0:
+			want = sign * fraction * math.Pow(2, -14)
+		case exponent == 31 && fraction == 0:
+			want = math.Inf(int(sign))
+		case exponent == 31:
+			want = math.NaN()
+		}
+		got := float16(uint16(bits))
+		if got != want && !(math.IsNaN(got) && math.IsNaN(want)) || want == 0 && math.Signbit(got) != (bits>>15 == 1) {
+			t.Fatalf("%#04x: got %v, want %v", bits, got, want)
+		}
+	}
+}
+
+func TestWhatDoesNotFitIsInvalid(t *testing.T) {
+	tensors := []Tensor{
+		{"f32", F32, []int{2}, make([]byte, 8)}, {"huge", F64, []int{1}, binary.LittleEndian.AppendUint64(nil, math.Float64bits(1e300))},
+		{"scalar", F32, []int{}, make([]byte, 4)}, {"i64", I64, []int{1}, binary.LittleEndian.AppendUint64(nil, 200)},
+		{"i64x2", I64, []int{1, 2}, make([]byte, 16)}, {"m", F32, []int{1, 1}, make([]byte, 4)}, {"m3", F32, []int{1, 1, 1}, make([]byte, 4)},
+		{"bool", Bool, []int{1}, []byte{1}}, {"int", I32, []int{}, make([]byte, 4)}, {"short", F32, []int{2}, make([]byte, 4)}, {"f8", "F8", []int{1}, make([]byte, 1)},
+	}
+	const quantize, compress, put, forward, add = "ternary-quant/quantize", "cot-compress/compress", "hierarchical-kv/put", "cross-doc-attn/forward", "multimodal-batch/add_request"
+	request := func(field, value string) string {
+		fields := map[string]json.RawMessage{"req_id": json.RawMessage("1"), "modality": json.RawMessage(`"text"`), "text_len": json.RawMessage("1"), "vision_tokens": json.RawMessage("0")}
+		fields[field] = json.RawMessage(value)
+		text := []string{}
+		for k, v := range fields {
+			text = append(text, fmt.Sprintf("%q:%s", k, v))
+		}
+		return "{" + strings.Join(text, ",") + "}"
+	}
+	for _, c := range []struct{ op, raw, name string }{
+		{quantize, `[]`, "args"}, {quantize, `{`, "args"}, {quantize, `{} {}`, "args"}, {quantize, "{\"\xff\":1}", "args"},
+		{quantize, `{"weights":{"tensor":"f32"},"weights":{"tensor":"f32"}}`, "args"},
+		{quantize, `{"weights":{"tensor":"f32","tensor":"f32"}}`, "args"},
+		{quantize, `{"weights":{"tensor":"f32"},"\ud800":1}`, "args"},
+		{quantize, `{}`, "weights"}, {quantize, `{"weights":null}`, "weights"}, {quantize, `{"weights":[1,2]}`, "weights"},
+		{quantize, `{"weights":{"tensor":"none"}}`, "weights"}, {quantize, `{"weights":{"tensor":1}}`, "weights"},
+		{quantize, `{"weights":{"tensor":"f32","x":1}}`, "weights"}, {quantize, `{"weights":{"tensor":"i64"}}`, "weights"},
+		{quantize, `{"weights":{"tensor":"huge"}}`, "weights"}, {quantize, `{"weights":{"tensor":"short"}}`, "weights"},
+		{quantize, `{"weights":{"tensor":"f8"}}`, "weights"}, {quantize, `{"weights":{"tensor":"f32"},"x":1}`, "x"},
+		{"ternary-quant/dequantize", `{"ternary":{"tensor":"i64"},"scale":1}`, "ternary"},
+		{"ternary-quant/dequantize", `{"ternary":{"tensor":"bool"},"scale":1}`, "ternary"},
+		{"ternary-quant/dequantize", `{"ternary":{"tensor":"int"},"scale":1e39}`, "scale"},
+		{"ternary-quant/dequantize", `{"ternary":{"tensor":"int"},"scale":"1"}`, "scale"},
+		{"ternary-quant/dequantize", `{"ternary":{"tensor":"int"},"scale":NaN}`, "args"},
+		{"ternary-quant/dequantize", `{"ternary":{"tensor":"int"},"ternary_weights":{"tensor":"i64"},"scale":1}`, "ternary_weights"},
+		{compress, `{"token_ids":{"tensor":"i64x2"}}`, "token_ids"}, {compress, `{"token_ids":{"tensor":"f32"}}`, "token_ids"},
+		{put, `{"pos":1,"key":{"tensor":"f32"},"value":{"tensor":"m"}}`, "key"}, {put, `{"pos":1,"key":{"tensor":"m"},"value":{"tensor":"m3"}}`, "value"},
+		{put, `{"pos":1,"key":{"tensor":"m"},"value":{"tensor":"m"}}`, "value"},
+		{put, `{"pos":{"tensor":"scalar"},"key":{"tensor":"m"},"value":{"tensor":"m"}}`, "pos"},
+		{put, `{"pos":{"tensor":"i64"},"key":{"tensor":"m"},"value":{"tensor":"m"}}`, "pos"},
+		{forward, `{"query":{"tensor":"m"},"doc_keys":[],"doc_values":[]}`, "query"}, {forward, `{"query":{"tensor":"m3"},"doc_keys":null,"doc_values":[]}`, "doc_keys"},
+		{forward, `{"query":{"tensor":"m3"},"doc_keys":[{"tensor":"m"}],"doc_values":[]}`, "doc_keys[0]"},
+		{forward, `{"query":{"tensor":"m3"},"doc_keys":[{"tensor":"m3"}],"doc_values":[]}`, "doc_keys[0]"},
+		{add, request("req_id", "1.0"), "req_id"}, {add, request("req_id", "1e2"), "req_id"}, {add, request("req_id", "9223372036854775808"), "req_id"},
+		{add, request("req_id", `"1"`), "req_id"}, {add, request("req_id", `true`), "req_id"}, {add, request("req_id", `null`), "req_id"},
+		{add, request("modality", `1`), "modality"}, {add, request("modality", `null`), "modality"},
+	} {
+		module, name, _ := strings.Cut(c.op, "/")
+		m := spec.ModuleByName(module)
+		args, _, err := (&Decoder{Module: m, Tensors: tensors}).DecodeArgs(m.Operation(name), json.RawMessage(c.raw))
+		if !errors.Is(err, spec.Invalid) || !strings.HasPrefix(err.Error(), module+": "+c.name+": want ") {
+			t.Errorf("%s of %s: got %v, error %v, want an invalid %s", c.op, c.raw, args, err, c.name)
+		}
+	}
+	for _, c := range []struct{ op, raw, name string }{
+		{compress, `{}`, "kept"}, {compress, `{"kept":{"tensor":"i64x2"}}`, "kept"}, {compress, `{"kept":{"tensor":"f32"}}`, "kept"},
+		{"delta-compress/decompress", `{"delta":{"tensor":"m3"}}`, "delta"}, {quantize, `{"scale":1,"x":2}`, "x"}, {put, `{"x":1}`, "x"},
+		{"multimodal-batch/next_batch", `{"batch":[{"req_id":1}]}`, "batch[0].modality"}, {"multimodal-batch/next_batch", `{"batch":null}`, "batch"},
+		{"hierarchical-kv/get", `{"kv":[{"tensor":"m"}]}`, "kv"}, {"hierarchical-kv/get", `{"kv":{}}`, "kv"},
+	} {
+		module, name, _ := strings.Cut(c.op, "/")
+		m := spec.ModuleByName(module)
+		op := m.Operation(name)
+		if err := (&Decoder{Module: m, Tensors: tensors}).DecodeResult(op, json.RawMessage(c.raw), op.NewResult()); !errors.Is(err, spec.Invalid) ||
+			!strings.HasPrefix(err.Error(), module+": "+c.name+": want ") {
+			t.Errorf("result of %s, %s: error %v, want an invalid %s", c.op, c.raw, err, c.name)
+		}
+	}
+	for _, raw := range []string{`{"alpha":0.1,"alpha":0.2}`, `{"alfa":1}`, `{"min_tokens":1.5}`, `{"variant":"\ud800"}`, `[]`, `{"separators":[1]}`} {
+		if config, err := (&Decoder{Module: spec.ModuleByName("cot-compress")}).DecodeConfig(json.RawMessage(raw)); config != nil && err == nil || !errors.Is(err, spec.Invalid) {
+			t.Errorf("config %s: got %v, error %v, want an invalid one", raw, config, err)
+		}
+	}
+}
+
+func TestScalarsFromTensors(t *testing.T) {
+	m := spec.ModuleByName("ternary-quant")
+	nan := math.Float32frombits(0x7f800001)
+	d := Decoder{Module: m, Tensors: []Tensor{
+		{"nan", F32, []int{}, binary.LittleEndian.AppendUint32(nil, math.Float32bits(nan))},
+		{"inf", F64, []int{}, binary.LittleEndian.AppendUint64(nil, math.Float64bits(math.Inf(-1)))},
+		{"n", I8, []int{}, []byte{7}}, {"u", U8, []int{1}, []byte{0}}, {"c", I8, []int{}, []byte{0}},
+	}}
+	for name, want := range map[string]float32{"nan": nan, "inf": float32(math.Inf(-1))} {
+		args, _, err := d.DecodeArgs(m.Operation("dequantize"), json.RawMessage(`{"ternary":{"tensor":"c"},"scale":{"tensor":"`+name+`"}}`))
+		if err != nil || math.Float32bits(args[1].(float32)) != math.Float32bits(want) {
+			t.Errorf("%s: got %v (%v), want %v bit for bit", name, args, err, want)
+		}
+	}
+	args, _, err := d.DecodeArgs(m.Operation("unpack_base3"), json.RawMessage(`{"packed":{"tensor":"u"},"n":{"tensor":"n"}}`))
+	if err != nil || args[1] != 7 {
+		t.Errorf("got %v (%v), want 7", args, err)
+	}
+}
+
+func TestBoolsFromBytes(t *testing.T) {
+	for dtype, want := range map[DType]bool{Bool: true, U8: true, I8: false, F32: false} {
+		var got []bool
+		x := &Tensor{"b", dtype, []int{2}, append([]byte{0, 1}, make([]byte, 2*dtype.Size()-2)...)}
+		err := (&Decoder{Module: spec.Modules()[0]}).numbers("b", x, reflect.ValueOf(&got).Elem())
+		if (err == nil) != want || want && !cmp.Equal(got, []bool{false, true}) {
+			t.Errorf("%s: got %v, %v", dtype, got, err)
+		}
+	}
+	var got []bool
+	err := (&Decoder{Module: spec.Modules()[0]}).numbers("b", &Tensor{"b", Bool, []int{1}, []byte{2}}, reflect.ValueOf(&got).Elem())
+	if !errors.Is(err, spec.Invalid) {
+		t.Errorf("the byte 2 is the bool %v (%v)", got, err)
+	}
+}
+
+func TestWhatCannotTravelIsInvalid(t *testing.T) {
+	forward := spec.ModuleByName("cross-doc-attn").Operation("forward")
+	put := spec.ModuleByName("hierarchical-kv").Operation("put")
+	add := spec.ModuleByName("multimodal-batch").Operation("add_request")
+	for name, c := range map[string]struct {
+		op   *spec.Operation
+		args []any
+	}{
+		"heads without data": {forward, []any{spec.Heads{Heads: 2, Tokens: 1, Dim: 1, Stride: 1}, []spec.Heads{}, []spec.Heads{}}},
+		"endless heads":      {forward, []any{spec.Heads{Heads: math.MaxInt}, []spec.Heads{}, []spec.Heads{}}},
+		"matrix of 4 for 6":  {put, []any{0, spec.Matrix{Rows: 2, Cols: 3, Data: make([]float32, 4)}, spec.Matrix{}}},
+		"no UTF-8":           {add, []any{int64(0), spec.Modality("\xff"), 0, 0, 0}},
+		"too few arguments":  {add, []any{int64(0)}},
+		"another type":       {add, []any{0, spec.Text, 0, 0, 0}},
+	} {
+		var e Encoder
+		if raw, err := e.EncodeArgs(c.op, c.args); !errors.Is(err, spec.Invalid) {
+			t.Errorf("%s: got %s, error %v, want an invalid one", name, raw, err)
+		}
+	}
+}
+
+// Types that modules of the table do not use yet.
+func TestEveryTypeOfValueComesBack(t *testing.T) {
+	type pair struct {
+		A int16   `wire:"0"`
+		B float32 `wire:"1"`
+	}
+	type all struct {
+		Floats  []float64              `wire:"floats"`
+		Ints    []int                  `wire:"ints"`
+		Ints16  []int16                `wire:"ints16"`
+		Ints32  []int32                `wire:"ints32"`
+		Bytes   []uint8                `wire:"bytes"`
+		Bools   []bool                 `wire:"bools"`
+		Flag    bool                   `wire:"flag"`
+		Byte    uint8                  `wire:"byte"`
+		Strings []string               `wire:"strings"`
+		Pairs   []pair                 `wire:"pairs"`
+		Lists   [][]int64              `wire:"lists"`
+		Layers  map[string]spec.Matrix `wire:"layers"`
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var want, got all
+		for v, i := reflect.ValueOf(&want).Elem(), 0; i < v.NumField()-1; i++ {
+			draw(t, v.Field(i))
+		}
+		want.Layers = map[string]spec.Matrix{}
+		for _, key := range rapid.SliceOfDistinct(rapid.String(), rapid.ID).Draw(t, "keys") {
+			want.Layers[key] = spec.Matrix{Rows: 1, Cols: 1, Data: []float32{float32s.Draw(t, "element")}}
+		}
+		var e, again Encoder
+		raw, err := e.encode("v", reflect.ValueOf(want), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same, err := again.encode("v", reflect.ValueOf(want), nil); err != nil || !bytes.Equal(same, raw) {
+			t.Fatalf("%s, then %s (%v)", raw, same, err)
+		}
+		d := sent(t, spec.Modules()[0], &e)
+		d.used = map[*Tensor]bool{}
+		if err := d.decode("v", raw, reflect.ValueOf(&got).Elem(), spec.Param{}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, sameBits); diff != "" {
+			t.Fatalf("%s: %s", raw, diff)
+		}
+	})
+}
