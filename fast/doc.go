@@ -1,0 +1,28 @@
+// Package fast is the optimised implementation: the same answers as package ref,
+// by better algorithms and tighter loops.
+//
+// Kernels sit in fast/internal, one idea a file, behind plain Go signatures: a
+// vector version can take a kernel's place without its callers noticing. In the
+// steady state no operation allocates: an instance keeps its scratch memory.
+// Instances are not safe for concurrent use, except where a module's interface
+// says so.
+package fast
+
+import "github.com/squishspec/squishspec/spec"
+
+// Implementation returns the optimised implementation, which offers everything.
+func Implementation() spec.Implementation {
+	impl := spec.Implementation{
+		Name: "fast", Version: spec.Version, Language: "Go",
+		CotCompress:     NewCotCompress,
+		CrossDocAttn:    NewCrossDocAttn,
+		CrossModalAttn:  NewCrossModalAttn,
+		DeltaCompress:   NewDeltaCompress,
+		EmbeddingGate:   NewEmbeddingGate,
+		HierarchicalKV:  NewHierarchicalKV,
+		MultiModalBatch: NewMultiModalBatch,
+		TernaryQuant:    NewTernaryQuant,
+	}
+	impl.Offers = spec.OffersEverything(impl)
+	return impl
+}

@@ -1,0 +1,95 @@
+// Package posmap maps token positions to slot numbers.
+//
+// The idea: open addressing with linear probing in a table at most half full, a
+// lookup being one multiplication and, mostly, one cache line; deletion shifts
+// the entries behind the gap back, so that no tombstones gather and a table
+// that is written forever stays as fast as a new one and never needs another.
+package posmap
+
+import (
+	"math/bits"
+	"math/rand/v2"
+)
+
+// A Map maps positions to slots. New makes one.
+type Map struct {
+	entries []entry // their number is a power of two, at most half of them in use
+	inUse   int
+	seed    uint64
+}
+
+type entry struct {
+	pos int64
+	tag int32 // slot + 1, or 0 for an unused entry
+}
+
+// New returns an empty map. Its hash is seeded at random: there are no positions
+// that collide in every map.
+func New() *Map { return &Map{entries: make([]entry, 8), seed: rand.Uint64()} }
+
+// Get returns the slot of a position, and whether it has one.
+func (m *Map) Get(pos int64) (slot int32, ok bool) {
+	tag := m.entries[m.find(pos)].tag
+	return tag - 1, tag != 0
+}
+
+// Insert gives a slot ≥ 0 to a position that has none.
+func (m *Map) Insert(pos int64, slot int32) {
+	if m.inUse++; 2*m.inUse > len(m.entries) {
+		m.grow()
+	}
+	m.entries[m.find(pos)] = entry{pos, slot + 1}
+}
+
+// Delete removes a position that has a slot.
+//
+// Every entry must be reachable from its home without crossing an unused one. So
+// the gap is filled by the first entry behind it whose home is not between the
+// two, and the search goes on from there until the run ends.
+func (m *Map) Delete(pos int64) {
+	m.inUse--
+	mask := uint64(len(m.entries) - 1)
+	gap := m.find(pos)
+	for i := gap; ; {
+		i = (i + 1) & mask
+		e := m.entries[i]
+		if e.tag == 0 {
+			break
+		}
+		if fromHome, fromGap := (i-m.home(e.pos))&mask, (i-gap)&mask; fromHome >= fromGap {
+			m.entries[gap], gap = e, i
+		}
+	}
+	m.entries[gap] = entry{}
+}
+
+// find returns the index of a position's entry, or of the unused one where it
+// belongs.
+func (m *Map) find(pos int64) uint64 {
+	mask := uint64(len(m.entries) - 1)
+	i := m.home(pos)
+	for m.entries[i&mask].tag != 0 && m.entries[i&mask].pos != pos {
+		i++
+	}
+	return i & mask
+}
+
+// home returns where the search for a position starts: the four quarters of a
+// 128-bit product together, so that every bit of the position counts and runs and
+// strides of positions spread.
+func (m *Map) home(pos int64) uint64 {
+	const golden = 0x9e3779b97f4a7c15 // 2⁶⁴/φ, odd
+	hi, lo := bits.Mul64(uint64(pos)^m.seed, golden)
+	both := hi ^ lo
+	return (both ^ both>>32) & uint64(len(m.entries)-1)
+}
+
+func (m *Map) grow() {
+	old := m.entries
+	m.entries = make([]entry, 2*len(old))
+	for _, e := range old {
+		if e.tag != 0 {
+			m.entries[m.find(e.pos)] = e
+		}
+	}
+}

@@ -1,0 +1,47 @@
+// Package ring is a first-in, first-out queue.
+//
+// The idea: a circular buffer whose length is a power of two. Push and Pop move
+// an index and nothing else, and a queue that no longer grows no longer allocates.
+package ring
+
+// A Ring is a queue. The zero value is empty.
+type Ring[T any] struct {
+	buffer []T  // its length is 0 or a power of two
+	head   uint // the oldest is buffer[head % len(buffer)]
+	length int
+}
+
+// Len returns how many items are queued.
+func (r *Ring[T]) Len() int { return r.length }
+
+// Push appends an item.
+func (r *Ring[T]) Push(item T) {
+	if r.length == len(r.buffer) {
+		r.grow()
+	}
+	*r.at(r.length) = item
+	r.length++
+}
+
+// Front returns the oldest item. It is valid until the next Push; the ring must
+// not be empty.
+func (r *Ring[T]) Front() *T { return r.at(0) }
+
+// Pop removes the oldest item; the ring must not be empty.
+func (r *Ring[T]) Pop() {
+	r.head++
+	r.length--
+}
+
+func (r *Ring[T]) at(i int) *T {
+	return &r.buffer[(r.head+uint(i))&uint(len(r.buffer)-1)]
+}
+
+// grow doubles the buffer, its items moved to the start.
+func (r *Ring[T]) grow() {
+	grown := make([]T, max(2*len(r.buffer), 8))
+	for i := range r.length {
+		grown[i] = *r.at(i)
+	}
+	r.buffer, r.head = grown, 0
+}

@@ -1,0 +1,68 @@
+package topk
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestCutIsTheSortedCut(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		value := rapid.Float64Range(-1, 1)
+		if rapid.Bool().Draw(t, "many ties") {
+			value = rapid.SampledFrom([]float64{-1, 0, 0.25, 1})
+		}
+		checkCut(t, rapid.SliceOfN(value, 1, 64).Draw(t, "values"))
+	})
+}
+
+func TestCutOfOrderedValues(t *testing.T) {
+	const n = 200
+	shapes := map[string]func(i int) int{
+		"rising":     func(i int) int { return i },
+		"falling":    func(i int) int { return -i },
+		"equal":      func(int) int { return 7 },
+		"organ pipe": func(i int) int { return min(i, n-i) },
+		"valley":     func(i int) int { return max(i, n-i) },
+		"sawtooth":   func(i int) int { return i % 17 },
+	}
+	for name, shape := range shapes {
+		t.Run(name, func(t *testing.T) {
+			values := make([]float64, n)
+			for i := range values {
+				values[i] = float64(shape(i))
+			}
+			checkCut(t, values)
+		})
+	}
+}
+
+func checkCut(t rapid.TB, values []float64) {
+	t.Helper()
+	sorted := slices.Clone(values)
+	slices.Sort(sorted)
+	slices.Reverse(sorted)
+	for k := 1; k <= len(values); k++ {
+		want, ties := sorted[k-1], 0
+		for _, v := range sorted[:k] {
+			if v == want {
+				ties++
+			}
+		}
+		given := slices.Clone(values)
+		if cut, got := Cut(given, k); cut != want || got != ties {
+			t.Fatalf("Cut(%v, %d) = %v, %d, want %v, %d", values, k, cut, got, want, ties)
+		}
+		for partitions := range 3 {
+			if cut, got := cutWithin(partitions, slices.Clone(values), k); cut != want || got != ties {
+				t.Fatalf("cutWithin(%d, %v, %d) = %v, %d, want %v, %d", partitions, values, k, cut, got, want, ties)
+			}
+		}
+		slices.Sort(given)
+		slices.Reverse(given)
+		if !slices.Equal(given, sorted) {
+			t.Fatalf("Cut(%v, %d) lost values", values, k)
+		}
+	}
+}
