@@ -1,0 +1,52 @@
+package conformance
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/squishspec/squishspec/ref"
+	"github.com/squishspec/squishspec/spec"
+	"github.com/squishspec/squishspec/spec/proxy"
+)
+
+// recordedFails are the requirements of the documented behaviour that the recorded
+// one of Squish 6.0.0 fails: the known-bad implementations that the suite must see
+// through.
+var recordedFails = map[string][]string{
+	"cot-compress": {
+		"cot-compress/count", "cot-compress/saliency", "cot-compress/ties",
+		"cot-compress/vectors", "cot-compress/equivalence",
+	},
+	"embedding-gate": {
+		"embedding-gate/cosine", "embedding-gate/scale-free", "embedding-gate/weights",
+		"embedding-gate/bad-config", "embedding-gate/bad-arguments", "embedding-gate/errors-change-nothing",
+		"embedding-gate/vectors", "embedding-gate/equivalence",
+	},
+}
+
+// TestRecordedVariantsFailTheDocumentedRequirements plays Squish 6.0.0's behaviour
+// for the documented one: ref, with every config turned into variant squish6.
+func TestRecordedVariantsFailTheDocumentedRequirements(t *testing.T) {
+	for name, want := range recordedFails {
+		t.Run(name, func(t *testing.T) {
+			recorded := before("new", func(c *proxy.Call) {
+				config := reflect.New(reflect.TypeOf(c.Args[0])).Elem()
+				config.Set(reflect.ValueOf(c.Args[0]))
+				config.FieldByName("Variant").Set(reflect.ValueOf(spec.Squish6))
+				if variantOf(c.Args[0]) == spec.Documented {
+					c.Args[0] = config.Interface()
+				}
+			})
+			var got []string
+			for _, r := range Check(proxy.Wrap(ref.Implementation(), recorded), Modules(name), Shrink(0)).Results {
+				if r.Status == Failed {
+					got = append(got, r.Requirement)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("Squish 6.0.0's behaviour fails\n%q, want\n%q", got, want)
+			}
+		})
+	}
+}
