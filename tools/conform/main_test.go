@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sebdah/goldie/v2"
+
+	"github.com/squishspec/squishspec/conformance"
+)
+
+// conform runs the command and returns its exit code and what it wrote.
+func conform(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(context.Background(), args, &out, &err)
+	return code, out.String(), err.String()
+}
+
+func TestHelp(t *testing.T) {
+	golden := goldie.New(t, goldie.WithFixtureDir(filepath.Join("..", "..", "golden", "texts")))
+	var all strings.Builder
+	for _, args := range [][]string{{}, {"check", "--help"}, {"replay", "--help"}, {"bench", "--help"}, {"list", "--help"}} {
+		code, out, _ := conform(t, args...)
+		if code != exitOK {
+			t.Errorf("%v: exit code %d", args, code)
+		}
+		all.WriteString(out)
+	}
+	golden.Assert(t, "help", []byte(all.String()))
+}
+
+func TestCheckEndsWithCounts(t *testing.T) {
+	code, out, _ := conform(t, "check", "--impl", "ref", "--module", "ternary-quant", "--checks", "5")
+	if code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if last := lines[len(lines)-1]; !strings.HasSuffix(last, " 0 failed, 0 known failures, 0 not offered; 1 of 28 modules") {
+		t.Errorf("the last line is %q", last)
+	}
+}
+
+func TestCheckWritesResults(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "results.ndjson")
+	if code, _, stderr := conform(t, "check", "--module", "ternary-quant", "--checks", "2", "--json", file); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := map[string]int{}
+	for _, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
+		var entry struct{ Type string }
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatal(err)
+		}
+		types[entry.Type]++
+	}
+	if types["header"] != 2 || types["footer"] != 2 || types["result"] < 20 {
+		t.Errorf("got %v, want a header, results and a footer of each implementation", types)
+	}
+}
+
+func TestKnownFailureThatPassesFails(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "known")
+	if err := os.WriteFile(file, []byte("ternary-quant/scale differs # it does not\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, out, _ := conform(t, "check", "--impl", "ref", "--requirement", "ternary-quant/scale", "--known-failures", file)
+	if code != exitFailed || !strings.Contains(out, "take it off the list") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+func TestMisuseExitsWith2AndALine(t *testing.T) {
+	torn := filepath.Join(t.TempDir(), "torn")
+	if err := os.WriteFile(torn, []byte("nonsense\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"nonsense"},
+		{"check", "--nonsense"},
+		{"check", "--impl", "nonsense"},
+		{"check", "--module", "nonsense"},
+		{"check", "--requirement", "nonsense"},
+		{"check", "--checks", "0"},
+		{"check", "--checks", "many"},
+		{"check", "--seed", "0"},
+		{"check", "--seed", "-1"},
+		{"check", "--seed", "1x"},
+		{"check", "--timeout", "soon"},
+		{"check", "--known-failures", torn},
+		{"check", "--known-failures", torn + "-missing"},
+		{"check", "--json", filepath.Join(torn, "x")},
+		{"replay"},
+		{"replay", torn + "-missing"},
+		{"replay", torn},
+		{"bench", "--module", "nonsense"},
+		{"bench", "--time", "-1s"},
+		{"list", "nonsense"},
+	} {
+		code, _, stderr := conform(t, args...)
+		if code != exitMisuse || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%v: exit code %d, stderr %q; want 2 and a line", args, code, stderr)
+		}
+	}
+}
+
+func TestBenchMeasuresTheRows(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rows.ndjson")
+	code, out, stderr := conform(t, "bench", "--module", "ternary-quant", "--time", "1ms", "--json", file)
+	if code != exitOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	if len(lines) != 8 {
+		t.Errorf("got %d rows, want 2 of 2 workloads on 2 implementations:\n%s", len(lines), out)
+	}
+	for _, line := range lines {
+		var row conformance.RowResult
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			t.Fatal(err)
+		}
+		if !row.Checked || row.NS == nil || row.NS.Median <= 0 || row.PageRatio <= 0 {
+			t.Errorf("not measured: %s", line)
+		}
+	}
+}
+
+func TestListKnowsAllModules(t *testing.T) {
+	if _, out, _ := conform(t, "list"); strings.Count(out, "\n") != 28 {
+		t.Errorf("got\n%s", out)
+	}
+	if _, out, _ := conform(t, "list", "rows"); strings.Count(out, "\n") != 58 {
+		t.Errorf("got\n%s", out)
+	}
+}

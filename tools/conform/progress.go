@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/squishspec/squishspec/conformance"
+)
+
+// A progress shows how far a run is: a bar on a terminal, elsewhere a line a
+// module.
+type progress struct {
+	bar *progressbar.ProgressBar // nil where out is no terminal
+	out io.Writer
+
+	module        string
+	began         time.Time
+	passed, total int
+}
+
+func newProgress(out io.Writer, requirements int) *progress {
+	p := &progress{out: out, began: time.Now()}
+	if isTerminal(out) {
+		p.bar = progressbar.NewOptions(requirements, progressbar.OptionSetWriter(out), progressbar.OptionShowCount(),
+			progressbar.OptionClearOnFinish(), progressbar.OptionSetElapsedTime(true), progressbar.OptionSetPredictTime(true))
+	}
+	return p
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func (p *progress) result(r conformance.Result) {
+	module, _, _ := strings.Cut(r.Requirement, "/")
+	if p.bar != nil {
+		p.bar.Describe(module)
+		p.bar.Add(1)
+		return
+	}
+	if module != p.module {
+		p.line()
+		p.module, p.began, p.passed, p.total = module, time.Now().Add(-r.Elapsed), 0, 0
+	}
+	p.total++
+	if r.Status == conformance.Passed {
+		p.passed++
+	}
+}
+
+func (p *progress) line() {
+	if p.module != "" {
+		fmt.Fprintf(p.out, "%-18s %2d of %2d passed  %.1fs\n", p.module, p.passed, p.total, time.Since(p.began).Seconds())
+	}
+}
+
+func (p *progress) close() {
+	if p.bar != nil {
+		p.bar.Finish()
+		return
+	}
+	p.line()
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/squishspec/squishspec/conformance"
+)
+
+type replayCommand struct {
+	ours
+	Path string `arg:"" help:"A folder with a recording, a folder of vectors, or one vector."`
+}
+
+func (c *replayCommand) Run(s *session) error {
+	verdict := error(nil)
+	for _, impl := range c.selected() {
+		report, err := conformance.Replay(impl, c.Path)
+		if err != nil {
+			return misuse{err}
+		}
+		for _, line := range report.Skipped {
+			fmt.Fprintf(s.stdout, "%s: skipped: %s\n", impl.Name, line)
+		}
+		for _, line := range report.Deviations {
+			fmt.Fprintf(s.stdout, "%s: known deviation: %s\n", impl.Name, line)
+		}
+		for _, line := range report.Failures {
+			fmt.Fprintf(s.stdout, "%s: %s\n", impl.Name, line)
+		}
+		fmt.Fprintf(s.stdout, "%s: %s\n", impl.Name, report.Summary())
+		if report.Failed > 0 || report.Passed == 0 {
+			verdict = errFailed
+		}
+	}
+	return verdict
+}
