@@ -27,14 +27,15 @@ func mutants(m *module) []mutant {
 }
 
 var ownMutants = map[*module][]mutant{
-	cotCompressModule:     cotCompressMutants,
-	multiModalBatchModule: multiModalBatchMutants,
-	embeddingGateModule:   embeddingGateMutants,
-	hierarchicalKVModule:  hierarchicalKVMutants,
-	crossDocAttnModule:    crossDocAttnMutants,
-	ternaryQuantModule:    ternaryQuantMutants,
-	crossModalAttnModule:  crossModalAttnMutants,
-	deltaCompressModule:   deltaCompressMutants,
+	longContextChunkModule: longContextChunkMutants,
+	cotCompressModule:      cotCompressMutants,
+	multiModalBatchModule:  multiModalBatchMutants,
+	embeddingGateModule:    embeddingGateMutants,
+	hierarchicalKVModule:   hierarchicalKVMutants,
+	crossDocAttnModule:     crossDocAttnMutants,
+	ternaryQuantModule:     ternaryQuantMutants,
+	crossModalAttnModule:   crossModalAttnMutants,
+	deltaCompressModule:    deltaCompressMutants,
 }
 
 func TestEveryMutantDies(t *testing.T) {

@@ -42,6 +42,7 @@ func modules() []*module {
 		hierarchicalKVModule,
 		crossDocAttnModule,
 		embeddingGateModule,
+		longContextChunkModule,
 		ternaryQuantModule,
 		deltaCompressModule,
 	}

@@ -14,14 +14,15 @@ import "github.com/squishspec/squishspec/spec"
 func Implementation() spec.Implementation {
 	impl := spec.Implementation{
 		Name: "fast", Version: spec.Version, Language: "Go",
-		CotCompress:     NewCotCompress,
-		CrossDocAttn:    NewCrossDocAttn,
-		CrossModalAttn:  NewCrossModalAttn,
-		DeltaCompress:   NewDeltaCompress,
-		EmbeddingGate:   NewEmbeddingGate,
-		HierarchicalKV:  NewHierarchicalKV,
-		MultiModalBatch: NewMultiModalBatch,
-		TernaryQuant:    NewTernaryQuant,
+		CotCompress:      NewCotCompress,
+		CrossDocAttn:     NewCrossDocAttn,
+		CrossModalAttn:   NewCrossModalAttn,
+		DeltaCompress:    NewDeltaCompress,
+		EmbeddingGate:    NewEmbeddingGate,
+		HierarchicalKV:   NewHierarchicalKV,
+		LongContextChunk: NewLongContextChunk,
+		MultiModalBatch:  NewMultiModalBatch,
+		TernaryQuant:     NewTernaryQuant,
 	}
 	impl.Offers = spec.OffersEverything(impl)
 	return impl

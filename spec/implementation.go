@@ -26,14 +26,15 @@ type Implementation struct {
 	// is never called.
 	Offers []string
 
-	CotCompress     func(CotCompressConfig) (CotCompress, error)
-	CrossDocAttn    func(CrossDocAttnConfig) (CrossDocAttn, error)
-	CrossModalAttn  func(CrossModalAttnConfig) (CrossModalAttn, error)
-	DeltaCompress   func(DeltaCompressConfig) (DeltaCompress, error)
-	EmbeddingGate   func(EmbeddingGateConfig) (EmbeddingGate, error)
-	HierarchicalKV  func(HierarchicalKVConfig) (HierarchicalKV, error)
-	MultiModalBatch func(MultiModalBatchConfig) (MultiModalBatch, error)
-	TernaryQuant    func(TernaryQuantConfig) (TernaryQuant, error)
+	CotCompress      func(CotCompressConfig) (CotCompress, error)
+	CrossDocAttn     func(CrossDocAttnConfig) (CrossDocAttn, error)
+	CrossModalAttn   func(CrossModalAttnConfig) (CrossModalAttn, error)
+	DeltaCompress    func(DeltaCompressConfig) (DeltaCompress, error)
+	EmbeddingGate    func(EmbeddingGateConfig) (EmbeddingGate, error)
+	HierarchicalKV   func(HierarchicalKVConfig) (HierarchicalKV, error)
+	LongContextChunk func(LongContextChunkConfig) (LongContextChunk, error)
+	MultiModalBatch  func(MultiModalBatchConfig) (MultiModalBatch, error)
+	TernaryQuant     func(TernaryQuantConfig) (TernaryQuant, error)
 }
 
 // float32Roundoff is the unit roundoff of float32, rounding to nearest.

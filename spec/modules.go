@@ -21,6 +21,7 @@ var modules = []*Module{
 	hierarchicalKV,
 	crossDocAttn,
 	embeddingGate,
+	longContextChunk,
 	ternaryQuant,
 	deltaCompress,
 }

@@ -19,18 +19,22 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	},
 	"cross-doc-attn": func(impl *spec.Implementation, open func() Handler) { impl.CrossDocAttn = connectCrossDocAttn(open) },
 	"embedding-gate": func(impl *spec.Implementation, open func() Handler) { impl.EmbeddingGate = connectEmbeddingGate(open) },
+	"long-context-chunk": func(impl *spec.Implementation, open func() Handler) {
+		impl.LongContextChunk = connectLongContextChunk(open)
+	},
 	"ternary-quant":  func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
 }
 
 // locals return a Handler over a module's constructor.
 var locals = map[string]func(impl *spec.Implementation) Handler{
-	"cot-compress":     func(impl *spec.Implementation) Handler { return localCotCompress(impl.CotCompress) },
-	"multimodal-batch": func(impl *spec.Implementation) Handler { return localMultiModalBatch(impl.MultiModalBatch) },
-	"cross-modal-attn": func(impl *spec.Implementation) Handler { return localCrossModalAttn(impl.CrossModalAttn) },
-	"hierarchical-kv":  func(impl *spec.Implementation) Handler { return localHierarchicalKV(impl.HierarchicalKV) },
-	"cross-doc-attn":   func(impl *spec.Implementation) Handler { return localCrossDocAttn(impl.CrossDocAttn) },
-	"embedding-gate":   func(impl *spec.Implementation) Handler { return localEmbeddingGate(impl.EmbeddingGate) },
-	"ternary-quant":    func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
-	"delta-compress":   func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
+	"cot-compress":       func(impl *spec.Implementation) Handler { return localCotCompress(impl.CotCompress) },
+	"multimodal-batch":   func(impl *spec.Implementation) Handler { return localMultiModalBatch(impl.MultiModalBatch) },
+	"cross-modal-attn":   func(impl *spec.Implementation) Handler { return localCrossModalAttn(impl.CrossModalAttn) },
+	"hierarchical-kv":    func(impl *spec.Implementation) Handler { return localHierarchicalKV(impl.HierarchicalKV) },
+	"cross-doc-attn":     func(impl *spec.Implementation) Handler { return localCrossDocAttn(impl.CrossDocAttn) },
+	"embedding-gate":     func(impl *spec.Implementation) Handler { return localEmbeddingGate(impl.EmbeddingGate) },
+	"long-context-chunk": func(impl *spec.Implementation) Handler { return localLongContextChunk(impl.LongContextChunk) },
+	"ternary-quant":      func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
+	"delta-compress":     func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
 }
