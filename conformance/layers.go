@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -18,13 +19,17 @@ type recording struct {
 	module *spec.Module
 	config any
 	steps  []step
+	// unordered says that calls were made at once: steps is then one of their orders.
+	unordered bool
 }
 
 // record is a layer that notes every call, its arguments copied, in a recording
-// of its own, which begin receives when the instance is made.
+// of its own, which begin receives when the instance is made. Calls may be made at
+// once.
 func record(begin func(*recording)) proxy.Layer {
 	return func(next proxy.Handler) proxy.Handler {
 		r := new(recording)
+		var mu sync.Mutex
 		return func(c *proxy.Call) error {
 			switch c.Op {
 			case proxy.New:
@@ -32,7 +37,10 @@ func record(begin func(*recording)) proxy.Layer {
 				begin(r)
 			case proxy.Close:
 			default:
-				r.steps = append(r.steps, step{c.Op, clone(c.Args).([]any)})
+				s := step{c.Op, clone(c.Args).([]any)}
+				mu.Lock()
+				r.steps = append(r.steps, s)
+				mu.Unlock()
 			}
 			return next(c)
 		}
@@ -151,9 +159,11 @@ func usedDestination(c *proxy.Call, place func(string, reflect.Value) reflect.Va
 }
 
 // dirty fills nil buffers of v with memory that looks used, and has no capacity
-// beyond its fence.
+// beyond its fence, and sets its numbers and flags.
 func dirty(v reflect.Value, place func(string, reflect.Value) reflect.Value) {
 	switch v.Kind() {
+	case reflect.Bool:
+		v.SetBool(true)
 	case reflect.Struct:
 		for i := range v.NumField() {
 			dirty(v.Field(i), place)
@@ -164,6 +174,8 @@ func dirty(v reflect.Value, place func(string, reflect.Value) reflect.Value) {
 			fill(old, 0xa5)
 			v.Set(place("result", old).Slice3(0, 24, 48))
 		}
+	default:
+		fillNumber(v, 0xa5a5a5a5a5a5a5a5)
 	}
 }
 
@@ -272,6 +284,9 @@ func disown(checked func()) proxy.Layer {
 
 func overwrite(v any) {
 	eachBuffer(v, func(_ string, buffer reflect.Value) { fill(buffer.Slice(0, buffer.Cap()), 0x77) })
+	if v := reflect.ValueOf(v); v.Kind() == reflect.Pointer && v.Elem().Kind() == reflect.Map {
+		v.Elem().Clear()
+	}
 }
 
 // overlap returns the path of a buffer of a that shares memory with one of b, and

@@ -27,6 +27,7 @@ func mutants(m *module) []mutant {
 }
 
 var ownMutants = map[*module][]mutant{
+	modalityRouterModule:   modalityRouterMutants,
 	longContextChunkModule: longContextChunkMutants,
 	cotCompressModule:      cotCompressMutants,
 	multiModalBatchModule:  multiModalBatchMutants,
@@ -146,7 +147,7 @@ func crossCuttingMutants(m *module) []mutant {
 		{name + "/no-panic", "panics on bad input", panicOnErrors, spec.Panicked},
 		{name + "/inputs-unmodified", "overwrites an argument", writeToArguments, spec.ChangedInput},
 		{name + "/inputs-unmodified", "appends to an argument", appendToArguments, spec.ChangedInput},
-		{name + "/nothing-aliased", "hands out the same memory every time", shareResults, spec.Aliased},
+		{name + "/nothing-aliased", sameMemory, shareResults, spec.Aliased},
 		{name + "/vectors", "adds 1 to the first number of every result", addOne, ""},
 		{name + "/equivalence", "adds 1 to the first number of every result", addOne, ""},
 		{name + "/equivalence", "lets it show what a destination held", showUsedDestination, ""},
@@ -154,7 +155,16 @@ func crossCuttingMutants(m *module) []mutant {
 	for _, v := range m.spec.Variants {
 		list = append(list, mutant{name + "/equivalence-" + string(v), "adds 1 to the first number of every result", addOne, ""})
 	}
-	return slices.DeleteFunc(list, func(mutant mutant) bool { return m.spec.Requirement(mutant.requirement) == nil })
+	return slices.DeleteFunc(list, func(mutant mutant) bool {
+		return m.spec.Requirement(mutant.requirement) == nil || mutant.wrong == sameMemory && !handsOutMemory(m)
+	})
+}
+
+const sameMemory = "hands out the same memory every time"
+
+// handsOutMemory reports whether a call, other than a query, writes to buffers.
+func handsOutMemory(m *module) bool {
+	return slices.ContainsFunc(m.spec.Operations, func(o spec.Operation) bool { return !o.IsQuery() && o.HasDst() && !isFlat(o.ResultType()) })
 }
 
 func acceptBadConfig(m *module) proxy.Layer {

@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"math"
+	"sync"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -82,6 +83,28 @@ func (t *trial) close() {
 func closeQuietly(h proxy.Handler) {
 	defer func() { recover() }()
 	h(&proxy.Call{Op: proxy.Close})
+}
+
+// concurrently runs workers at once, each on a goroutine of its own, and waits for
+// them. Workers assert nothing, and hand on what they panic with.
+func (t *trial) concurrently(workers ...func()) {
+	for _, r := range t.recordings {
+		r.unordered = true
+	}
+	var wait sync.WaitGroup
+	panics := make([]any, len(workers))
+	for i, work := range workers {
+		wait.Go(func() {
+			defer func() { panics[i] = recover() }()
+			work()
+		})
+	}
+	wait.Wait()
+	for _, p := range panics {
+		if p != nil {
+			panic(p)
+		}
+	}
 }
 
 // Helper is rapid's, where the trial belongs to a property.

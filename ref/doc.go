@@ -19,6 +19,7 @@ func Implementation() spec.Implementation {
 		EmbeddingGate:    NewEmbeddingGate,
 		HierarchicalKV:   NewHierarchicalKV,
 		LongContextChunk: NewLongContextChunk,
+		ModalityRouter:   NewModalityRouter,
 		MultiModalBatch:  NewMultiModalBatch,
 		TernaryQuant:     NewTernaryQuant,
 	}

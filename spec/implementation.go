@@ -33,6 +33,7 @@ type Implementation struct {
 	EmbeddingGate    func(EmbeddingGateConfig) (EmbeddingGate, error)
 	HierarchicalKV   func(HierarchicalKVConfig) (HierarchicalKV, error)
 	LongContextChunk func(LongContextChunkConfig) (LongContextChunk, error)
+	ModalityRouter   func(ModalityRouterConfig) (ModalityRouter, error)
 	MultiModalBatch  func(MultiModalBatchConfig) (MultiModalBatch, error)
 	TernaryQuant     func(TernaryQuantConfig) (TernaryQuant, error)
 }

@@ -22,6 +22,9 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"long-context-chunk": func(impl *spec.Implementation, open func() Handler) {
 		impl.LongContextChunk = connectLongContextChunk(open)
 	},
+	"modality-router": func(impl *spec.Implementation, open func() Handler) {
+		impl.ModalityRouter = connectModalityRouter(open)
+	},
 	"ternary-quant":  func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
 }
@@ -35,6 +38,7 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"cross-doc-attn":     func(impl *spec.Implementation) Handler { return localCrossDocAttn(impl.CrossDocAttn) },
 	"embedding-gate":     func(impl *spec.Implementation) Handler { return localEmbeddingGate(impl.EmbeddingGate) },
 	"long-context-chunk": func(impl *spec.Implementation) Handler { return localLongContextChunk(impl.LongContextChunk) },
+	"modality-router":    func(impl *spec.Implementation) Handler { return localModalityRouter(impl.ModalityRouter) },
 	"ternary-quant":      func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
 	"delta-compress":     func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
 }

@@ -261,9 +261,17 @@ func (d *Decoder) structure(name string, raw json.RawMessage, v reflect.Value) e
 	if err != nil {
 		return err
 	}
+	defaulter, hasDefault := v.Interface().(interface{ Default() any })
+	if hasDefault {
+		v.Set(reflect.ValueOf(defaulter.Default()))
+	}
 	for _, field := range form.fields {
 		key := tagOf(v.Type().Field(field)).name
 		value, ok := members[key]
+		if hasDefault && isNull(value) {
+			delete(members, key)
+			continue
+		}
 		if !ok {
 			return d.reject(name+"."+key, "a value", "none")
 		}

@@ -47,7 +47,7 @@ func (e *Encoder) EncodeConfig(config any) (json.RawMessage, error) {
 		}
 		members = append(members, member{name: name, value: f})
 	}
-	return e.object(members)
+	return e.object("", members)
 }
 
 // EncodeArgs encodes an operation's arguments, in the table's order.
@@ -62,7 +62,7 @@ func (e *Encoder) EncodeArgs(op *spec.Operation, args []any) (json.RawMessage, e
 		}
 		members = append(members, member{name: p.Name, value: reflect.ValueOf(args[i]), optional: p.Optional})
 	}
-	return e.object(members)
+	return e.object("", members)
 }
 
 // EncodeResult encodes an operation's result, a pointer as Operation.NewResult
@@ -71,18 +71,18 @@ func (e *Encoder) EncodeArgs(op *spec.Operation, args []any) (json.RawMessage, e
 // one of another volume. An operation without a result has the empty object.
 func (e *Encoder) EncodeResult(op *spec.Operation, result any, shapes map[string][]int) (json.RawMessage, error) {
 	if op.ResultType() == nil {
-		return e.object(nil)
+		return e.object("", nil)
 	}
 	v := reflect.ValueOf(result).Elem()
 	if op.Result.Name != "" {
-		return e.object([]member{{name: op.Result.Name, value: v, shape: shapes[op.Result.Like]}})
+		return e.object("", []member{{name: op.Result.Name, value: v, shape: shapes[op.Result.Like]}})
 	}
 	var members []member
 	for i := range v.NumField() {
 		tag := tagOf(v.Type().Field(i))
 		members = append(members, member{name: tag.name, value: v.Field(i), shape: shapes[tag.like]})
 	}
-	return e.object(members)
+	return e.object("", members)
 }
 
 // A member is a value of an object to be, with the shape to give it. An optional
@@ -94,7 +94,11 @@ type member struct {
 	optional bool
 }
 
-func (e *Encoder) object(members []member) (json.RawMessage, error) {
+// object encodes an object, which lies at path: that begins its tensors' names.
+func (e *Encoder) object(path string, members []member) (json.RawMessage, error) {
+	if path != "" {
+		path += "."
+	}
 	var b bytes.Buffer
 	b.WriteByte('{')
 	for i, m := range members {
@@ -107,7 +111,7 @@ func (e *Encoder) object(members []member) (json.RawMessage, error) {
 		}
 		text := json.RawMessage("null")
 		if !m.optional || m.value.Kind() != reflect.Slice || !m.value.IsNil() {
-			if text, err = e.encode(m.name, m.value, m.shape); err != nil {
+			if text, err = e.encode(path+m.name, m.value, m.shape); err != nil {
 				return nil, err
 			}
 		}
@@ -180,7 +184,7 @@ func (e *Encoder) encode(path string, v reflect.Value, shape []int) (json.RawMes
 		for _, key := range sortedKeys(v) {
 			members = append(members, member{name: key.String(), value: v.MapIndex(key)})
 		}
-		return e.object(members)
+		return e.object(path, members)
 	}
 	return nil, fmt.Errorf("wire: %s: no encoding of %v", path, v.Type())
 }
@@ -197,7 +201,7 @@ func (e *Encoder) structure(path string, v reflect.Value) (json.RawMessage, erro
 	for _, i := range form.fields {
 		members = append(members, member{name: tagOf(v.Type().Field(i)).name, value: v.Field(i)})
 	}
-	return e.object(members)
+	return e.object(path, members)
 }
 
 // encodeString refuses what JSON cannot carry: encoding/json would put U+FFFD.

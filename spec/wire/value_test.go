@@ -73,6 +73,14 @@ func draw(t *rapid.T, v reflect.Value) {
 		for i := range n {
 			draw(t, v.Index(i))
 		}
+	case v.Kind() == reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		for range axis.Draw(t, "entries") {
+			key, item := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+			draw(t, key)
+			draw(t, item)
+			v.SetMapIndex(key, item)
+		}
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
 			draw(t, v.Field(i))
@@ -194,8 +202,15 @@ func TestMissingConfigFieldsTakeTheirDefaults(t *testing.T) {
 			}
 		}
 	}
-	d := Decoder{Module: spec.ModuleByName("cross-doc-attn")}
-	got, err := d.DecodeConfig(json.RawMessage(`{"head_dim":16}`))
+	d := Decoder{Module: spec.ModuleByName("modality-router")}
+	got, err := d.DecodeConfig(json.RawMessage(`{"policies":[{"modality":"depth","max_concurrent":7,"priority":null}]}`))
+	policy := spec.DefaultModalityPolicy("depth")
+	policy.MaxConcurrent = 7
+	if diff := cmp.Diff(spec.ModalityRouterConfig{Policies: []spec.ModalityPolicy{policy}}, got); err != nil || diff != "" {
+		t.Errorf("the rest of a policy does not take its defaults: %v %s", err, diff)
+	}
+	d = Decoder{Module: spec.ModuleByName("cross-doc-attn")}
+	got, err = d.DecodeConfig(json.RawMessage(`{"head_dim":16}`))
 	if want := spec.DefaultCrossDocAttnConfig(16); err != nil || got != want || want.SoftmaxScale != 0.25 {
 		t.Errorf("the default of softmax_scale does not follow head_dim: %v, %v", got, err)
 	}
@@ -234,6 +249,12 @@ func TestEncodingsAreThose(t *testing.T) {
 		`{"ratio":{"tensor":"0.ratio"}}`: func() (json.RawMessage, error) {
 			x := math.Inf(1)
 			return e.EncodeResult(op("delta-compress", "compression_ratio"), &x, nil)
+		},
+		`{"policies":[{"modality":"a","target_latency_ms":{"tensor":"0.policies.0.target_latency_ms"},"max_concurrent":0,"priority":0}]}`: func() (json.RawMessage, error) {
+			return e.EncodeConfig(spec.ModalityRouterConfig{Policies: []spec.ModalityPolicy{{Modality: "a", TargetLatencyMS: math.Inf(1)}}})
+		},
+		`{"active":{"a":1,"b":2}}`: func() (json.RawMessage, error) {
+			return e.EncodeResult(op("modality-router", "active_counts"), &map[spec.Modality]int{"b": 2, "a": 1}, nil)
 		},
 		`{}`: func() (json.RawMessage, error) { return e.EncodeResult(op("hierarchical-kv", "put"), nil, nil) },
 	} {
