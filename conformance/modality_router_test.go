@@ -2,11 +2,27 @@ package conformance
 
 import (
 	"sync/atomic"
+	"testing"
 	"time"
 
+	"github.com/squishspec/squishspec/fast"
+	"github.com/squishspec/squishspec/ref"
 	"github.com/squishspec/squishspec/spec"
 	"github.com/squishspec/squishspec/spec/proxy"
 )
+
+// TestModalityRouterUnderConcurrentUse runs what is called at once with all its
+// tries, however few the environment asks for: it is what the race detector is for.
+func TestModalityRouterUnderConcurrentUse(t *testing.T) {
+	for _, impl := range []spec.Implementation{ref.Implementation(), fast.Implementation()} {
+		report := Check(impl, Requirements("modality-router/concurrent", "modality-router/linearizable"), Checks(100))
+		for _, r := range report.Results {
+			if r.Status != Passed || r.Tries < 100 {
+				t.Errorf("%s: %s %s after %d tries: %s", impl.Name, r.Requirement, r.Status, r.Tries, r.Message)
+			}
+		}
+	}
+}
 
 var modalityRouterMutants = []mutant{
 	{"modality-router/history", "forgets the completions when a policy is replaced", forgetsOnRegister, ""},
