@@ -27,6 +27,8 @@ func mutants(m *module) []mutant {
 }
 
 var ownMutants = map[*module][]mutant{
+	visionKVFuseModule:     visionKVFuseMutants,
+	imageTokenPruneModule:  imageTokenPruneMutants,
 	modalityRouterModule:   modalityRouterMutants,
 	longContextChunkModule: longContextChunkMutants,
 	cotCompressModule:      cotCompressMutants,

@@ -54,10 +54,12 @@ func start(impl spec.Implementation, m *spec.Module, config any, layers ...proxy
 	return h, h(&proxy.Call{Module: m, Op: proxy.New, Args: []any{config}})
 }
 
-// do makes one call.
+// do makes one call. Its outcome is a copy: a view of a module's memory is good
+// until the next call only.
 func do(h proxy.Handler, m *spec.Module, s step) outcome {
 	dst := s.op.NewResult()
-	return outcome{dst, h(&proxy.Call{Module: m, Op: s.op, Args: s.args, Dst: dst})}
+	err := h(&proxy.Call{Module: m, Op: s.op, Args: s.args, Dst: dst})
+	return outcome{clone(dst), err}
 }
 
 // queries are the calls without arguments that every program ends with: they

@@ -18,6 +18,11 @@ var recordedFails = map[string][]string{
 		"cot-compress/count", "cot-compress/saliency", "cot-compress/ties",
 		"cot-compress/vectors", "cot-compress/equivalence",
 	},
+	"image-token-prune": {
+		"image-token-prune/count", "image-token-prune/received", "image-token-prune/sink",
+		"image-token-prune/ties", "image-token-prune/relabel",
+		"image-token-prune/vectors", "image-token-prune/equivalence",
+	},
 	"embedding-gate": {
 		"embedding-gate/cosine", "embedding-gate/scale-free", "embedding-gate/weights",
 		"embedding-gate/bad-config", "embedding-gate/bad-arguments", "embedding-gate/errors-change-nothing",

@@ -36,6 +36,8 @@ type comparison func(t *trial, config any, args []any, got, want any)
 // modules is every module of the suite, in the order of spec.Modules.
 func modules() []*module {
 	return []*module{
+		visionKVFuseModule,
+		imageTokenPruneModule,
 		cotCompressModule,
 		multiModalBatchModule,
 		crossModalAttnModule,

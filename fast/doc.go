@@ -20,10 +20,12 @@ func Implementation() spec.Implementation {
 		DeltaCompress:    NewDeltaCompress,
 		EmbeddingGate:    NewEmbeddingGate,
 		HierarchicalKV:   NewHierarchicalKV,
+		ImageTokenPrune:  NewImageTokenPrune,
 		LongContextChunk: NewLongContextChunk,
 		ModalityRouter:   NewModalityRouter,
 		MultiModalBatch:  NewMultiModalBatch,
 		TernaryQuant:     NewTernaryQuant,
+		VisionKVFuse:     NewVisionKVFuse,
 	}
 	impl.Offers = spec.OffersEverything(impl)
 	return impl

@@ -32,10 +32,12 @@ type Implementation struct {
 	DeltaCompress    func(DeltaCompressConfig) (DeltaCompress, error)
 	EmbeddingGate    func(EmbeddingGateConfig) (EmbeddingGate, error)
 	HierarchicalKV   func(HierarchicalKVConfig) (HierarchicalKV, error)
+	ImageTokenPrune  func(ImageTokenPruneConfig) (ImageTokenPrune, error)
 	LongContextChunk func(LongContextChunkConfig) (LongContextChunk, error)
 	ModalityRouter   func(ModalityRouterConfig) (ModalityRouter, error)
 	MultiModalBatch  func(MultiModalBatchConfig) (MultiModalBatch, error)
 	TernaryQuant     func(TernaryQuantConfig) (TernaryQuant, error)
+	VisionKVFuse     func(VisionKVFuseConfig) (VisionKVFuse, error)
 }
 
 // float32Roundoff is the unit roundoff of float32, rounding to nearest.

@@ -15,6 +15,8 @@ var ModuleNames = []string{
 func Modules() []*Module { return modules }
 
 var modules = []*Module{
+	visionKVFuse,
+	imageTokenPrune,
 	cotCompress,
 	multiModalBatch,
 	crossModalAttn,

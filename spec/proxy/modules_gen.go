@@ -7,6 +7,10 @@ import "github.com/squishspec/squishspec/spec"
 // connectors replace a module's constructor by one whose instances call the
 // Handlers that open returns.
 var connectors = map[string]func(impl *spec.Implementation, open func() Handler){
+	"vision-kv-fuse": func(impl *spec.Implementation, open func() Handler) { impl.VisionKVFuse = connectVisionKVFuse(open) },
+	"image-token-prune": func(impl *spec.Implementation, open func() Handler) {
+		impl.ImageTokenPrune = connectImageTokenPrune(open)
+	},
 	"cot-compress": func(impl *spec.Implementation, open func() Handler) { impl.CotCompress = connectCotCompress(open) },
 	"multimodal-batch": func(impl *spec.Implementation, open func() Handler) {
 		impl.MultiModalBatch = connectMultiModalBatch(open)
@@ -31,6 +35,8 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 
 // locals return a Handler over a module's constructor.
 var locals = map[string]func(impl *spec.Implementation) Handler{
+	"vision-kv-fuse":     func(impl *spec.Implementation) Handler { return localVisionKVFuse(impl.VisionKVFuse) },
+	"image-token-prune":  func(impl *spec.Implementation) Handler { return localImageTokenPrune(impl.ImageTokenPrune) },
 	"cot-compress":       func(impl *spec.Implementation) Handler { return localCotCompress(impl.CotCompress) },
 	"multimodal-batch":   func(impl *spec.Implementation) Handler { return localMultiModalBatch(impl.MultiModalBatch) },
 	"cross-modal-attn":   func(impl *spec.Implementation) Handler { return localCrossModalAttn(impl.CrossModalAttn) },

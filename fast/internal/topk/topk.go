@@ -7,6 +7,7 @@
 package topk
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -71,4 +72,27 @@ func partition(v []float64, pivot float64) (greater, equal int) {
 		}
 	}
 	return greater, end - greater
+}
+
+// Split appends the places of the k largest scores to kept and the others to
+// dropped, both in order; of equal scores the earlier are kept. scratch is memory
+// of the scores' length, which is overwritten; 0 ≤ k ≤ len(scores).
+func Split(kept, dropped []int, scores, scratch []float64, k int) ([]int, []int) {
+	cut, ties := math.Inf(1), 0
+	if k > 0 {
+		copy(scratch, scores)
+		cut, ties = Cut(scratch[:len(scores)], k)
+	}
+	for i, s := range scores {
+		switch {
+		case s > cut:
+			kept = append(kept, i)
+		case s == cut && ties > 0:
+			ties--
+			kept = append(kept, i)
+		default:
+			dropped = append(dropped, i)
+		}
+	}
+	return kept, dropped
 }

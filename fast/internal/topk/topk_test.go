@@ -66,3 +66,23 @@ func checkCut(t rapid.TB, values []float64) {
 		}
 	}
 }
+
+func TestSplitIsTheStableSortedPrefix(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		scores := rapid.SliceOfN(rapid.SampledFrom([]float64{-1, 0, 0.25, 1, 2, 3}), 1, 32).Draw(t, "scores")
+		k := rapid.IntRange(0, len(scores)).Draw(t, "k")
+		order := make([]int, len(scores))
+		for i := range order {
+			order[i] = i
+		}
+		slices.SortStableFunc(order, func(a, b int) int { return int(scores[b]*4) - int(scores[a]*4) })
+		given := slices.Clone(scores)
+		kept, dropped := Split(nil, nil, scores, make([]float64, len(scores)), k)
+		if !slices.Equal(kept, slices.Sorted(slices.Values(order[:k]))) || !slices.Equal(dropped, slices.Sorted(slices.Values(order[k:]))) {
+			t.Fatalf("Split(%v, %d) = %v, %v", scores, k, kept, dropped)
+		}
+		if !slices.Equal(scores, given) {
+			t.Fatalf("Split changed the scores %v to %v", given, scores)
+		}
+	})
+}
