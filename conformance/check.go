@@ -78,15 +78,20 @@ func Progress(f func(Result)) Option { return func(o *options) { o.progress = f 
 // is then incomplete.
 func Context(ctx context.Context) Option { return func(o *options) { o.ctx = ctx } }
 
+func newOptions(opts []Option) *options {
+	o := &options{ctx: context.Background(), checks: DefaultChecks, seed: 1, timeout: 10 * time.Second, shrink: 3 * time.Second}
+	for _, opt := range opts {
+		opt(o)
+	}
+	return o
+}
+
 // Check holds an implementation to every requirement of the modules that this
 // version specifies. It may be called concurrently; runs take turns, since rapid
 // has global settings.
 func Check(impl spec.Implementation, opts ...Option) Report {
-	o := options{ctx: context.Background(), checks: DefaultChecks, seed: 1, timeout: 10 * time.Second, shrink: 3 * time.Second}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	report := newReport(impl, &o)
+	o := newOptions(opts)
+	report := newReport(impl, o)
 	if report.Misuse = o.validate(&impl); report.Misuse != nil {
 		return report
 	}
@@ -102,7 +107,11 @@ func Check(impl spec.Implementation, opts ...Option) Report {
 				return report
 			}
 			result := o.checkRequirement(impl, m, r, lost >= maxLost)
-			if result.Symptom == spec.Crashed || result.Symptom == spec.TimedOut {
+			if isLost(result.Symptom) {
+				if o.ctx.Err() != nil { // broken off, not broken
+					report.Complete = false
+					return report
+				}
 				lost++
 			}
 			report.Results = append(report.Results, result)
@@ -235,16 +244,18 @@ func (a *attempts) try(t *trial, check func(*trial)) {
 // end takes in what a try came to. caught is what it panicked with: a Breach, or
 // rapid's own way of ending a property, which goes on.
 func (a *attempts) end(t *trial, caught any) {
-	breach, isBreach := caught.(*proxy.Breach)
-	if isBreach {
+	breach, _ := caught.(*proxy.Breach)
+	if breach == nil || !isLost(breach.Symptom) {
+		if lost := t.close(); lost != nil {
+			breach = lost
+		}
+	}
+	if breach != nil {
 		t.failure = &failure{breach.Symptom, breach.Message, t.recordings}
-		if breach.Symptom == spec.Crashed || breach.Symptom == spec.TimedOut {
+		if isLost(breach.Symptom) {
 			a.lost = true
 			stopShrinking()
 		}
-	}
-	if !a.lost {
-		t.close()
 	}
 	if t.failure != nil {
 		a.found = t.failure
@@ -257,7 +268,7 @@ func (a *attempts) end(t *trial, caught any) {
 			a.used = max(a.used, t.used)
 		}
 	}
-	if isBreach {
+	if breach != nil {
 		t.T.FailNow()
 	}
 	if caught != nil {

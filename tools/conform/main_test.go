@@ -18,7 +18,7 @@ import (
 func conform(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	code = run(context.Background(), args, &out, &err)
+	code = run(context.Background(), args, strings.NewReader(""), &out, &err)
 	return code, out.String(), err.String()
 }
 
