@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -38,6 +39,8 @@ func TestMain(m *testing.M) {
 		fakes[name].run()
 		os.Exit(0)
 	}
+	flag.Parse()
+	flag.Set("test.parallel", "8") // most of the time is spent waiting for fakes
 	os.Exit(m.Run())
 }
 
@@ -169,13 +172,16 @@ var fakes = map[string]fake{
 	"a tensor too many": {answer: changed(func(a *wire.Frame) {
 		a.Tensors = append(a.Tensors, wire.Tensor{Name: "more", DType: wire.U8, Shape: []int{0}})
 	}), symptom: spec.Crashed, says: []string{`tensors that nothing refers to: ["more"]`}},
-	"a header of 2⁶³":        {answer: instead(length(1 << 63)), symptom: spec.Crashed, says: []string{"not a frame: header length: want 1 to 1048576, got 9223372036854775808"}},
-	"a header of 1 MiB + 1":  {answer: instead(length(wire.MaxHeader + 1)), symptom: spec.Crashed, says: []string{"got 1048577"}},
-	"an offset of 2⁶⁴-1":     {answer: instead(blob(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[18446744073709551615,0]}}`)), symptom: spec.Crashed, says: []string{"not a frame"}},
-	"garbage":                {answer: toQuantize(garbage), symptom: spec.Crashed, says: []string{"not a frame"}},
-	"prints":                 {answer: toQuantize(func(a *wire.Frame) { fmt.Println("debug: quantizing"); wire.Write(os.Stdout, a) }), symptom: spec.Crashed, says: []string{"not a frame", `its stdout is "debug: quantizing\n`}},
-	"floods stdout":          {answer: toQuantize(func(*wire.Frame) { flood(os.Stdout, 1<<40) }), symptom: spec.Crashed, says: []string{"not a frame"}},
-	"floods behind a frame":  {answer: toQuantize(func(a *wire.Frame) { wire.Write(os.Stdout, a); flood(os.Stdout, 1<<40) })}, // seen by the next call
+	"a header of 2⁶³":       {answer: instead(length(1 << 63)), symptom: spec.Crashed, says: []string{"not a frame: header length: want 1 to 1048576, got 9223372036854775808"}},
+	"a header of 1 MiB + 1": {answer: instead(length(wire.MaxHeader + 1)), symptom: spec.Crashed, says: []string{"got 1048577"}},
+	"an offset of 2⁶⁴-1":    {answer: instead(blob(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[18446744073709551615,0]}}`)), symptom: spec.Crashed, says: []string{"not a frame"}},
+	"garbage":               {answer: toQuantize(garbage), symptom: spec.Crashed, says: []string{"not a frame"}},
+	"prints":                {answer: toQuantize(func(a *wire.Frame) { fmt.Println("debug: quantizing"); wire.Write(os.Stdout, a) }), symptom: spec.Crashed, says: []string{"not a frame", `its stdout is "debug: quantizing\n`}},
+	"floods stdout":         {answer: toQuantize(func(*wire.Frame) { flood(os.Stdout, 1<<40) }), symptom: spec.Crashed, says: []string{"not a frame"}},
+	"floods behind a frame": {answer: toQuantize(func(a *wire.Frame) {
+		os.Stdout.Write(append(whole(a), make([]byte, 1000)...))
+		flood(os.Stdout, 1<<40)
+	}), symptom: spec.Crashed, says: []string{"bytes behind its answer"}},
 	"floods stderr":          {answer: toQuantize(func(a *wire.Frame) { flood(os.Stderr, 32<<20); wire.Write(os.Stdout, a) })},
 	"ignores stop":           {begin: func() { signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE) }, answer: ignoreStop},
 	"leaves children behind": {begin: func() { spawn(); spawn() }},

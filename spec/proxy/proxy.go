@@ -20,8 +20,8 @@ type Call struct {
 	Dst any
 }
 
-// New and Close are the calls that begin and end an instance. An instance is
-// closed by whoever opened a Handler for it, never by a method of a module.
+// New and Close are the calls that begin and end an instance. No module has a
+// method Close: whoever opened a Handler for an instance closes it through that.
 var (
 	New   = &spec.Operation{Name: "new"}
 	Close = &spec.Operation{Name: "close"}

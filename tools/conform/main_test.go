@@ -104,6 +104,10 @@ func TestMisuseExitsWith2AndALine(t *testing.T) {
 		{"replay", torn},
 		{"bench", "--module", "nonsense"},
 		{"bench", "--time", "-1s"},
+		{"bench", "--peer", "exit 3"},
+		{"check", "--impl", "ref", "--", "cat"},
+		{"check", "--timeout", "-1s", "--", "cat"},
+		{"serve", "--impl", "nonsense"},
 		{"list", "nonsense"},
 	} {
 		code, _, stderr := conform(t, args...)
