@@ -29,6 +29,7 @@ type commands struct {
 	Replay replayCommand `cmd:"" help:"Replay recordings or vectors."`
 	Bench  benchCommand  `cmd:"" help:"Time the page's rows."`
 	Serve  serveCommand  `cmd:"" help:"Answer for one of our implementations over the protocol."`
+	Export exportCommand `cmd:"" help:"Write the vectors of every requirement, for other languages."`
 	List   listCommand   `cmd:"" help:"List modules, requirements or rows."`
 }
 

@@ -25,7 +25,8 @@ func conform(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func TestHelp(t *testing.T) {
 	golden := goldie.New(t, goldie.WithFixtureDir(filepath.Join("..", "..", "golden", "texts")))
 	var all strings.Builder
-	for _, args := range [][]string{{}, {"check", "--help"}, {"replay", "--help"}, {"bench", "--help"}, {"list", "--help"}} {
+	for _, args := range [][]string{{}, {"check", "--help"}, {"replay", "--help"}, {"bench", "--help"},
+		{"serve", "--help"}, {"export", "--help"}, {"list", "--help"}} {
 		code, out, _ := conform(t, args...)
 		if code != exitOK {
 			t.Errorf("%v: exit code %d", args, code)
@@ -108,6 +109,12 @@ func TestMisuseExitsWith2AndALine(t *testing.T) {
 		{"check", "--impl", "ref", "--", "cat"},
 		{"check", "--timeout", "-1s", "--", "cat"},
 		{"serve", "--impl", "nonsense"},
+		{"export"},
+		{"export", torn},
+		{"export", filepath.Dir(torn)},
+		{"export", filepath.Join(torn, "below")},
+		{"export", torn + "-missing", "--module", "nonsense"},
+		{"export", torn + "-missing", "--tries", "0"},
 		{"list", "nonsense"},
 	} {
 		code, _, stderr := conform(t, args...)
