@@ -86,7 +86,7 @@ type RowResult struct {
 	PageRatio float64 `json:"page_ratio"`
 	// PeerRatio is the measured figure over a peer's, 0 where there is none.
 	PeerRatio float64 `json:"peer_ratio,omitempty"`
-	// Allocs and Bytes are allocations a call.
+	// Allocs and Bytes are allocations a call, 0 where it is made in another process.
 	Allocs float64 `json:"allocs"`
 	Bytes  float64 `json:"bytes"`
 	// Checked says that the output of the timed calls was compared with ref's.

@@ -62,8 +62,10 @@ func (c *benchCommand) Run(s *session) error {
 	for _, impl := range subjects {
 		err := conformance.Bench(s.ctx, impl.Implementation, impl.clock(), c.Time, c.Module, func(r conformance.RowResult) {
 			remarks := r.Note
+			allocs := fmt.Sprintf("%.1f", r.Allocs)
 			own := workload{r.ID, r.Workload}
 			if impl.process != nil {
+				allocs = "-"
 				peers[own] = r.Value()
 			} else if peer, ok := peers[own]; ok {
 				r.PeerRatio = r.Value() / peer
@@ -74,7 +76,7 @@ func (c *benchCommand) Run(s *session) error {
 				noisy++
 			}
 			fmt.Fprintf(out, line, r.ID, r.Workload, r.Implementation, measured(r), fmt.Sprintf("%v %s", r.Page, r.Unit),
-				fmt.Sprintf("%.3g", r.PageRatio), fmt.Sprintf("%.1f", r.Allocs), remarks)
+				fmt.Sprintf("%.3g", r.PageRatio), allocs, remarks)
 			failed = errors.Join(failed, record(r))
 		})
 		if spec.KindOf(err) == spec.Invalid {
