@@ -201,6 +201,7 @@ var fakes = map[string]fake{
 	"a roundoff of 3":  {answer: toHello("unit_roundoff", "3"), refuses: []string{"unit_roundoff: want a number between 0 and 1"}},
 	"no name":          {answer: toHello("name", ""), refuses: []string{"Name: want a name"}},
 	"changes its mind": {answer: changesItsMind},
+	"counts":           {answer: countInstances()},
 	"hangs at close":   {answer: hangAtClose, timeout: short, refuses: []string{"close: no answer within 1s"}},
 }
 
@@ -306,6 +307,23 @@ func changesItsMind(request, answer *wire.Frame) {
 		os.Exit(6)
 	}
 	toHello("version", fmt.Sprint(os.Getpid()))(request, answer)
+}
+
+// countInstances fails when more than a few instances are open at once.
+func countInstances() func(request, answer *wire.Frame) {
+	open := 0
+	return func(request, answer *wire.Frame) {
+		switch {
+		case answer.Metadata["handle"] != "":
+			open++
+		case request.Metadata["cmd"] == "close":
+			open--
+		}
+		if open > 4 {
+			answer.Metadata["status"], answer.Metadata["message"] = "error", fmt.Sprintf("%d instances are open", open)
+		}
+		wire.Write(os.Stdout, answer)
+	}
 }
 
 // command is the command line of a fake, marked as this run's.
@@ -525,6 +543,45 @@ func TestAHangAtCloseCostsItsRequirement(t *testing.T) {
 	report := check(t, "hangs at close", conformance.Requirements("ternary-quant/alphabet"))
 	if r := report.Results[0]; r.Status != conformance.Failed || r.Symptom != spec.TimedOut || !strings.Contains(r.Message, "close: no answer within") {
 		t.Errorf("got %s %s: %s", r.Status, r.Symptom, r.Message)
+	}
+}
+
+func TestInstancesAreClosedAfterEveryTry(t *testing.T) {
+	report := check(t, "counts", conformance.Requirements("ternary-quant/odd", "ternary-quant/errors-change-nothing"), conformance.Checks(20))
+	for _, r := range report.Results {
+		if r.Status != conformance.Passed {
+			t.Errorf("%s: %s: %s", r.Requirement, r.Status, r.Message)
+		}
+	}
+	p, err := begin(t, "counts", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replayed, err := conformance.Replay(p.Implementation(), filepath.Join("..", "..", "golden", "ternary-quant"))
+	if err != nil || replayed.Failed > 0 || replayed.Passed < 10 {
+		t.Errorf("replay: %s, %v, %q", replayed.Summary(), err, replayed.Failures)
+	}
+}
+
+func TestReplayGivesUpAModuleAfterThreeCrashes(t *testing.T) {
+	p, err := begin(t, "dies", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replayed, err := conformance.Replay(p.Implementation(), filepath.Join("..", "..", "golden", "ternary-quant"))
+	crashed, unrun := 0, 0
+	for _, line := range replayed.Failures {
+		switch {
+		case strings.Contains(line, "not run"):
+			unrun++
+		case strings.Contains(line, "exit status 3"):
+			crashed++
+		default:
+			t.Error(line)
+		}
+	}
+	if err != nil || crashed != 3 || unrun == 0 {
+		t.Errorf("%d cases crashed and %d were not run, want 3 and the rest (%v)", crashed, unrun, err)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -72,13 +74,26 @@ func validate(frame *wire.Frame, key, definition string) error {
 	for name, text := range frame.Metadata {
 		value[name] = text
 	}
-	if err := schema.Validate(value); err != nil {
-		// Its first line names the schema, and the others begin with "- ".
-		lines := strings.Split(err.Error(), "\n")
-		for i := range lines {
-			lines[i] = strings.TrimPrefix(strings.TrimSpace(lines[i]), "- ")
-		}
-		return fmt.Errorf("not of the protocol's form: %.400s", strings.Join(lines[1:], "; "))
+	err := schema.Validate(value)
+	if err == nil {
+		return nil
 	}
-	return nil
+	// Value by value first: the library loses its place in JSON within a string.
+	for _, name := range slices.Sorted(maps.Keys(frame.Metadata)) {
+		if property := schema.Properties[name]; property != nil {
+			if err := property.Validate(frame.Metadata[name]); err != nil {
+				return fmt.Errorf("%s: not of the protocol's form: %s", name, inALine(err))
+			}
+		}
+	}
+	return fmt.Errorf("not of the protocol's form: %s", inALine(err))
+}
+
+// inALine is a validation error without its first line, which names the schema.
+func inALine(err error) string {
+	lines := strings.Split(err.Error(), "\n")[1:]
+	for i := range lines {
+		lines[i] = strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(lines[i]), "- "), "at '': ")
+	}
+	return fmt.Sprintf("%.400s", strings.Join(lines, "; "))
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -288,5 +290,41 @@ func TestAnswersOfTheWrongFormAreRefused(t *testing.T) {
 		if (err == nil) != (what == "") {
 			t.Errorf("%s: got %v", what, err)
 		}
+	}
+}
+
+// TestDocumentShowsFramesOfTheProtocol: every frame that PROTOCOL.md shows is of
+// the schema, and answers the one before it.
+func TestDocumentShowsFramesOfTheProtocol(t *testing.T) {
+	document, err := os.ReadFile(filepath.Join("..", "..", "PROTOCOL.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var request *wire.Frame
+	shown := map[string]bool{}
+	for _, line := range strings.Split(string(document), "\n") {
+		arrow, text, _ := strings.Cut(line, " ")
+		if arrow != "→" && arrow != "←" {
+			continue
+		}
+		frame := &wire.Frame{}
+		if err := json.Unmarshal([]byte(text), &frame.Metadata); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if arrow == "→" {
+			request, err = frame, ValidateRequest(frame)
+			shown[frame.Metadata["cmd"]] = true
+		} else {
+			err = ValidateAnswer(request.Metadata["cmd"], frame)
+			if frame.Metadata["id"] != request.Metadata["id"] {
+				t.Errorf("%s: the id is another one", line)
+			}
+		}
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	if len(shown) != len(commands) {
+		t.Errorf("it shows %d commands of %d", len(shown), len(commands))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 
 	"github.com/squishspec/squishspec/conformance"
 	"github.com/squishspec/squishspec/spec"
@@ -64,7 +65,7 @@ func (c *checkCommand) Run(s *session) (err error) {
 			return misuse{report.Misuse}
 		}
 		progress.close()
-		fmt.Fprintf(out, "%s %s, specification %s, unit roundoff %.3g, seed %d\n", impl.Name, impl.Version, spec.Version, impl.Roundoff(), seed)
+		fmt.Fprintf(out, "%s, specification %s, unit roundoff %.3g, seed %d\n", strings.TrimSpace(impl.Name+" "+impl.Version), spec.Version, impl.Roundoff(), seed)
 		for _, result := range report.Results {
 			switch result.Status {
 			case conformance.Failed, conformance.Warning:
