@@ -1,3 +1,5 @@
+//go:build unix
+
 package adapter_test
 
 import (
@@ -58,8 +60,9 @@ type fake struct {
 	says    []string
 	// What its start ends with, where that is an error.
 	refuses []string
-	// timeout is small for a fake whose answers do not come.
-	timeout time.Duration
+	// timeout is small for a fake whose answers do not come, and startTimeout for one
+	// whose first does not.
+	timeout, startTimeout time.Duration
 }
 
 // run is the adapter's main: ref's answers come from adapter.Serve.
@@ -141,7 +144,7 @@ const short = time.Second
 
 var fakes = map[string]fake{
 	"an honest one": {},
-	"a sleeper":     {begin: func() { time.Sleep(time.Hour) }, timeout: short, refuses: []string{"hello: no answer within 1s: frame: read 0 of 8 bytes of its header length"}},
+	"a sleeper":     {begin: func() { time.Sleep(time.Hour) }, startTimeout: short, refuses: []string{"hello: no answer within 1s: frame: read 0 of 8 bytes of its header length"}},
 
 	"hangs":               {answer: toQuantize(func(*wire.Frame) { sleepForever() }), timeout: short, symptom: spec.TimedOut, says: []string{"quantize: no answer within 1s", "read 0 of 8 bytes of its header length"}},
 	"hangs in mid-frame":  {answer: toQuantize(func(a *wire.Frame) { os.Stdout.Write(whole(a)[:11]); sleepForever() }), timeout: short, symptom: spec.TimedOut, says: []string{"read 3 of ", " bytes of its header;", `its stdout is "`}},
@@ -188,10 +191,10 @@ var fakes = map[string]fake{
 	"dies and leaves a child with its pipes": {begin: spawn, answer: toQuantize(func(*wire.Frame) { os.Exit(5) }), timeout: short,
 		symptom: spec.Crashed, says: []string{"it ended with exit status 5"}},
 
-	"does not read":    {begin: func() { time.Sleep(time.Hour) }, timeout: short, refuses: []string{"hello: no answer"}},
+	"does not read":    {begin: func() { time.Sleep(time.Hour) }, startTimeout: short, refuses: []string{"hello: no answer"}},
 	"ends at once":     {begin: func() { os.Exit(0) }, refuses: []string{"hello: ", "it ended with exit status 0"}},
 	"a banner":         {begin: func() { fmt.Println("mylib 2.1, ready.") }, refuses: []string{"not a frame", `its stdout is "mylib 2.1, ready.\n`}},
-	"an empty line":    {begin: func() { fmt.Println() }, timeout: short, refuses: []string{"hello: no answer within 1s", `its stdout is "\n`}},
+	"an empty line":    {begin: func() { fmt.Println() }, startTimeout: 3 * short, refuses: []string{"hello: no answer within 3s", `its stdout is "\n`}},
 	"protocol 2":       {answer: toHello("protocol", "2"), refuses: []string{`hello: protocol: want 1, got "2"`}},
 	"no protocol":      {answer: toHello("protocol", ""), refuses: []string{`hello: protocol: want 1, got ""`}},
 	"refuses protocol": {answer: toHello("status", "error"), refuses: []string{`hello: status: want ok, got "error"`}},
@@ -328,7 +331,8 @@ func countInstances() func(request, answer *wire.Frame) {
 
 // command is the command line of a fake, marked as this run's.
 func command(name, run string) []string {
-	return []string{"env", fakeName + "=" + name, fakeRun + "=" + run, os.Args[0]}
+	const noDelay = "GORACE=atexit_sleep_ms=0" // the race detector's processes sleep a second before they end
+	return []string{"env", fakeName + "=" + name, fakeRun + "=" + run, noDelay, os.Args[0]}
 }
 
 // begin starts a fake, and wants it and all that it left behind gone in the end.
@@ -339,7 +343,7 @@ func begin(t *testing.T, name string, validate bool) (*adapter.Process, error) {
 	if timeout == 0 {
 		timeout = time.Minute
 	}
-	p, err := adapter.Start(context.Background(), command(name, run), adapter.Options{Timeout: timeout, Validate: validate})
+	p, err := adapter.Start(context.Background(), command(name, run), adapter.Options{Timeout: timeout, StartTimeout: fakes[name].startTimeout, Validate: validate})
 	t.Cleanup(func() {
 		if p != nil {
 			p.Close()
@@ -509,14 +513,11 @@ func check(t *testing.T, name string, opts ...conformance.Option) conformance.Re
 }
 
 func TestHonestAdapterPassesAndEveryFrameIsOfTheProtocol(t *testing.T) {
-	report := check(t, "an honest one", conformance.Checks(1))
+	report := check(t, "an honest one", conformance.Modules("ternary-quant", "cross-doc-attn"))
 	for _, r := range report.Results {
-		if r.Status != conformance.Passed && r.Symptom != spec.Vacuous { // one try may have nothing to check
+		if r.Status != conformance.Passed {
 			t.Errorf("%s: %s: %s", r.Requirement, r.Status, r.Message)
 		}
-	}
-	if !report.Complete {
-		t.Error("incomplete")
 	}
 }
 

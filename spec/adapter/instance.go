@@ -134,7 +134,7 @@ func (i *instance) ask(cmd, what string, request map[string]string, tensors []wi
 	p := i.process
 	p.id++
 	request["cmd"], request["id"] = cmd, strconv.Itoa(p.id)
-	answer, err := p.exchange(what, &wire.Frame{Metadata: request, Tensors: tensors})
+	answer, err := p.exchange(what, p.options.Timeout, &wire.Frame{Metadata: request, Tensors: tensors})
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,9 @@ import (
 type Options struct {
 	// Timeout is how long an answer may take. Default 10 s.
 	Timeout time.Duration
+	// StartTimeout is how long the answer to hello may take, the start of the program
+	// with it. Default 10 s, or Timeout where that is longer.
+	StartTimeout time.Duration
 	// Validate holds every frame, both ways, to the schema, and wants every tensor of
 	// an answer to be referred to.
 	Validate bool
@@ -78,8 +81,11 @@ func Start(ctx context.Context, command []string, options Options) (*Process, er
 	if options.Timeout == 0 {
 		options.Timeout = DefaultTimeout
 	}
-	if options.Timeout < 0 {
-		return nil, spec.Reject(spec.Invalid, "adapter", "timeout", "a time above 0", options.Timeout)
+	if options.StartTimeout == 0 {
+		options.StartTimeout = max(options.Timeout, DefaultTimeout)
+	}
+	if least := min(options.Timeout, options.StartTimeout); least < 0 {
+		return nil, spec.Reject(spec.Invalid, "adapter", "timeout", "a time above 0", least)
 	}
 	p := &Process{command: command, options: options, ctx: ctx}
 	var err error
@@ -109,7 +115,7 @@ func (p *Process) launch() (*hello, error) {
 		return nil, err
 	}
 	p.child = c
-	answer, err := p.exchange("hello", &wire.Frame{Metadata: map[string]string{
+	answer, err := p.exchange("hello", p.options.StartTimeout, &wire.Frame{Metadata: map[string]string{
 		"cmd": "hello", "protocol": strconv.Itoa(Version), "spec": spec.Version,
 	}})
 	if err != nil {
@@ -209,7 +215,7 @@ func (p *Process) Close() error {
 
 // exchange sends a request and returns the answer to it. An error is a lapse,
 // after which the process has ended, or a request that no frame can hold.
-func (p *Process) exchange(what string, request *wire.Frame) (*wire.Frame, error) {
+func (p *Process) exchange(what string, timeout time.Duration, request *wire.Frame) (*wire.Frame, error) {
 	if p.options.Validate {
 		if err := ValidateRequest(request); err != nil {
 			return nil, p.child.lapse(spec.Crashed, fmt.Sprintf("%s: the request of the runner itself: %v", what, err))
@@ -220,7 +226,7 @@ func (p *Process) exchange(what string, request *wire.Frame) (*wire.Frame, error
 		return nil, spec.Reject(spec.Invalid, "adapter", what, "a request that a frame can hold", err)
 	}
 	began := time.Now()
-	answer, l := p.child.ask(p.ctx, data, p.options.Timeout)
+	answer, l := p.child.ask(p.ctx, data, timeout)
 	if l != nil {
 		if p.ctx.Err() != nil {
 			l.what = "interrupted"
