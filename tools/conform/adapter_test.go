@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/squishspec/squishspec/golden"
+	"github.com/squishspec/squishspec/ref"
+	"github.com/squishspec/squishspec/spec/adapter"
 )
 
 // program builds conform once, for the tests that run it as an adapter.
@@ -25,7 +28,14 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// dyingAdapter tells this test binary to be an adapter that dies.
+const dyingAdapter = "CONFORM_TEST_DYING_ADAPTER"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(dyingAdapter) != "" {
+		fmt.Fprintln(os.Stderr, adapter.Serve(io.LimitReader(os.Stdin, 2000), os.Stdout, ref.Implementation()))
+		os.Exit(3)
+	}
 	code := m.Run()
 	if path, err := program(); err == nil {
 		os.RemoveAll(filepath.Dir(path))
@@ -92,5 +102,32 @@ func TestBenchWithAPeer(t *testing.T) {
 func TestReproducingCommandIsQuoted(t *testing.T) {
 	if got, want := shellQuoted([]string{"python3", "my adapter.py", "it's", ""}), `python3 'my adapter.py' 'it'\''s' ''`; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestKnownFailuresOfAnAdapter: a line for what passes fails the run, as it does for
+// our implementations.
+func TestKnownFailuresOfAnAdapter(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "known")
+	if err := os.WriteFile(file, []byte("ternary-quant/scale differs # it does not\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, out, _ := conform(t, append([]string{"check", "--requirement", "ternary-quant/scale", "--known-failures", file, "--"}, server(t, "ref")...)...)
+	if code != exitFailed || !strings.Contains(out, "take it off the list") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+// TestAdapterThatDiesFailsWithWhatReproducesIt runs this test binary as an adapter
+// that stops reading after the smoke test.
+func TestAdapterThatDiesFailsWithWhatReproducesIt(t *testing.T) {
+	code, out, stderr := conform(t, "check", "--requirement", "ternary-quant/alphabet", "--failures", t.TempDir(), "--", "env", dyingAdapter+"=yes", os.Args[0])
+	if code != exitFailed {
+		t.Fatalf("exit code %d: %s%s", code, out, stderr)
+	}
+	for _, want := range []string{"ternary-quant/alphabet (MUST, law): crashed", "its stderr ends with", "unexpected EOF", "reproduce: conform check --requirement ternary-quant/alphabet --seed 1 --checks 100 -- env " + dyingAdapter + "=yes "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
 	}
 }
