@@ -38,6 +38,7 @@ func modules() []*module {
 	return []*module{
 		visionKVFuseModule,
 		imageTokenPruneModule,
+		ragPrefetchModule,
 		cotCompressModule,
 		multiModalBatchModule,
 		crossModalAttnModule,

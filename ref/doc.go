@@ -22,6 +22,7 @@ func Implementation() spec.Implementation {
 		LongContextChunk: NewLongContextChunk,
 		ModalityRouter:   NewModalityRouter,
 		MultiModalBatch:  NewMultiModalBatch,
+		RAGPrefetch:      NewRAGPrefetch,
 		TernaryQuant:     NewTernaryQuant,
 		VisionKVFuse:     NewVisionKVFuse,
 	}

@@ -36,6 +36,7 @@ type Implementation struct {
 	LongContextChunk func(LongContextChunkConfig) (LongContextChunk, error)
 	ModalityRouter   func(ModalityRouterConfig) (ModalityRouter, error)
 	MultiModalBatch  func(MultiModalBatchConfig) (MultiModalBatch, error)
+	RAGPrefetch      func(RAGPrefetchConfig) (RAGPrefetch, error)
 	TernaryQuant     func(TernaryQuantConfig) (TernaryQuant, error)
 	VisionKVFuse     func(VisionKVFuseConfig) (VisionKVFuse, error)
 }

@@ -17,6 +17,7 @@ func Modules() []*Module { return modules }
 var modules = []*Module{
 	visionKVFuse,
 	imageTokenPrune,
+	ragPrefetch,
 	cotCompress,
 	multiModalBatch,
 	crossModalAttn,

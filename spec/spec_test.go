@@ -312,6 +312,7 @@ var zeroIsLegal = map[string]bool{
 	"cot-compress: alpha":               true,
 	"image-token-prune: prune_ratio":    true,
 	"multimodal-batch: max_wait_rounds": true,
+	"rag-prefetch: window":              true,
 }
 
 func TestConfigsRefuseEveryFieldOutOfRange(t *testing.T) {

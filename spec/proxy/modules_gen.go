@@ -11,6 +11,7 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"image-token-prune": func(impl *spec.Implementation, open func() Handler) {
 		impl.ImageTokenPrune = connectImageTokenPrune(open)
 	},
+	"rag-prefetch": func(impl *spec.Implementation, open func() Handler) { impl.RAGPrefetch = connectRAGPrefetch(open) },
 	"cot-compress": func(impl *spec.Implementation, open func() Handler) { impl.CotCompress = connectCotCompress(open) },
 	"multimodal-batch": func(impl *spec.Implementation, open func() Handler) {
 		impl.MultiModalBatch = connectMultiModalBatch(open)
@@ -37,6 +38,7 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 var locals = map[string]func(impl *spec.Implementation) Handler{
 	"vision-kv-fuse":     func(impl *spec.Implementation) Handler { return localVisionKVFuse(impl.VisionKVFuse) },
 	"image-token-prune":  func(impl *spec.Implementation) Handler { return localImageTokenPrune(impl.ImageTokenPrune) },
+	"rag-prefetch":       func(impl *spec.Implementation) Handler { return localRAGPrefetch(impl.RAGPrefetch) },
 	"cot-compress":       func(impl *spec.Implementation) Handler { return localCotCompress(impl.CotCompress) },
 	"multimodal-batch":   func(impl *spec.Implementation) Handler { return localMultiModalBatch(impl.MultiModalBatch) },
 	"cross-modal-attn":   func(impl *spec.Implementation) Handler { return localCrossModalAttn(impl.CrossModalAttn) },
