@@ -173,6 +173,11 @@ func dirty(v reflect.Value, place func(string, reflect.Value) reflect.Value) {
 			old := reflect.MakeSlice(v.Type(), 48, 48)
 			fill(old, 0xa5)
 			v.Set(place("result", old).Slice3(0, 24, 48))
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			dirty(v.Index(i), place)
 		}
 	default:
 		fillNumber(v, 0xa5a5a5a5a5a5a5a5)

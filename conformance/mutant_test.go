@@ -27,6 +27,7 @@ func mutants(m *module) []mutant {
 }
 
 var ownMutants = map[*module][]mutant{
+	streamRAGModule:        streamRAGMutants,
 	ragPrefetchModule:      ragPrefetchMutants,
 	visionKVFuseModule:     visionKVFuseMutants,
 	imageTokenPruneModule:  imageTokenPruneMutants,

@@ -43,6 +43,7 @@ func modules() []*module {
 		multiModalBatchModule,
 		crossModalAttnModule,
 		hierarchicalKVModule,
+		streamRAGModule,
 		crossDocAttnModule,
 		embeddingGateModule,
 		longContextChunkModule,

@@ -25,6 +25,7 @@ func Implementation() spec.Implementation {
 		ModalityRouter:   NewModalityRouter,
 		MultiModalBatch:  NewMultiModalBatch,
 		RAGPrefetch:      NewRAGPrefetch,
+		StreamRAG:        NewStreamRAG,
 		TernaryQuant:     NewTernaryQuant,
 		VisionKVFuse:     NewVisionKVFuse,
 	}

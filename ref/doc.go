@@ -23,6 +23,7 @@ func Implementation() spec.Implementation {
 		ModalityRouter:   NewModalityRouter,
 		MultiModalBatch:  NewMultiModalBatch,
 		RAGPrefetch:      NewRAGPrefetch,
+		StreamRAG:        NewStreamRAG,
 		TernaryQuant:     NewTernaryQuant,
 		VisionKVFuse:     NewVisionKVFuse,
 	}

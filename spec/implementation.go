@@ -37,6 +37,7 @@ type Implementation struct {
 	ModalityRouter   func(ModalityRouterConfig) (ModalityRouter, error)
 	MultiModalBatch  func(MultiModalBatchConfig) (MultiModalBatch, error)
 	RAGPrefetch      func(RAGPrefetchConfig) (RAGPrefetch, error)
+	StreamRAG        func(StreamRAGConfig) (StreamRAG, error)
 	TernaryQuant     func(TernaryQuantConfig) (TernaryQuant, error)
 	VisionKVFuse     func(VisionKVFuseConfig) (VisionKVFuse, error)
 }

@@ -22,6 +22,7 @@ var modules = []*Module{
 	multiModalBatch,
 	crossModalAttn,
 	hierarchicalKV,
+	streamRAG,
 	crossDocAttn,
 	embeddingGate,
 	longContextChunk,

@@ -22,6 +22,7 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"hierarchical-kv": func(impl *spec.Implementation, open func() Handler) {
 		impl.HierarchicalKV = connectHierarchicalKV(open)
 	},
+	"stream-rag":     func(impl *spec.Implementation, open func() Handler) { impl.StreamRAG = connectStreamRAG(open) },
 	"cross-doc-attn": func(impl *spec.Implementation, open func() Handler) { impl.CrossDocAttn = connectCrossDocAttn(open) },
 	"embedding-gate": func(impl *spec.Implementation, open func() Handler) { impl.EmbeddingGate = connectEmbeddingGate(open) },
 	"long-context-chunk": func(impl *spec.Implementation, open func() Handler) {
@@ -43,6 +44,7 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"multimodal-batch":   func(impl *spec.Implementation) Handler { return localMultiModalBatch(impl.MultiModalBatch) },
 	"cross-modal-attn":   func(impl *spec.Implementation) Handler { return localCrossModalAttn(impl.CrossModalAttn) },
 	"hierarchical-kv":    func(impl *spec.Implementation) Handler { return localHierarchicalKV(impl.HierarchicalKV) },
+	"stream-rag":         func(impl *spec.Implementation) Handler { return localStreamRAG(impl.StreamRAG) },
 	"cross-doc-attn":     func(impl *spec.Implementation) Handler { return localCrossDocAttn(impl.CrossDocAttn) },
 	"embedding-gate":     func(impl *spec.Implementation) Handler { return localEmbeddingGate(impl.EmbeddingGate) },
 	"long-context-chunk": func(impl *spec.Implementation) Handler { return localLongContextChunk(impl.LongContextChunk) },
