@@ -41,6 +41,7 @@ func modules() []*module {
 		ragPrefetchModule,
 		cotCompressModule,
 		multiModalBatchModule,
+		contextualRerankModule,
 		crossModalAttnModule,
 		hierarchicalKVModule,
 		streamRAGModule,

@@ -1,7 +1,6 @@
 package fast
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -130,15 +129,13 @@ func (s *streamRAG) Retrieve(dst *[]spec.RetrievedDoc, queryEmbedding []float32,
 	return nil
 }
 
-// rank returns the k most relevant documents, in order: they are selected, and
-// only they are sorted.
+// rank returns the k most relevant documents, in order.
 func (s *streamRAG) rank(k int) []int {
 	s.terms, s.scratch = spec.Resize(s.terms, len(s.docs)), spec.Resize(s.scratch, len(s.docs))
 	for i, d := range s.docs {
 		s.terms[i] = d.relevance
 	}
-	s.best, s.rest = topk.Split(s.best[:0], s.rest[:0], s.terms, s.scratch, k)
-	slices.SortStableFunc(s.best, func(a, b int) int { return cmp.Compare(s.docs[b].relevance, s.docs[a].relevance) })
+	s.best, s.rest = topk.Rank(s.best[:0], s.rest[:0], s.terms, s.scratch, k)
 	return s.best
 }
 

@@ -20,6 +20,7 @@ var modules = []*Module{
 	ragPrefetch,
 	cotCompress,
 	multiModalBatch,
+	contextualRerank,
 	crossModalAttn,
 	hierarchicalKV,
 	streamRAG,

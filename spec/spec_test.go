@@ -310,6 +310,7 @@ func withField(config any, name string, value reflect.Value) any {
 var zeroIsLegal = map[string]bool{
 	"cot-compress: compress_ratio":      true,
 	"cot-compress: alpha":               true,
+	"contextual-rerank: recency_weight": true,
 	"image-token-prune: prune_ratio":    true,
 	"multimodal-batch: max_wait_rounds": true,
 	"rag-prefetch: window":              true,

@@ -26,6 +26,9 @@ func (m *Matrix) Resize(rows, cols int) {
 	m.Data = Resize(m.Data, rows*cols)
 }
 
+// IsNone reports whether an optional matrix is not given: it is the zero value.
+func IsNone(m Matrix) bool { return m.Rows == 0 && m.Cols == 0 && len(m.Data) == 0 }
+
 // Heads is a (heads, tokens, dim) tensor with one stride between heads: element
 // (h, t, i) is Data[h*Stride + t*Dim + i]. Stride ≥ Tokens*Dim, so that a cache
 // with room for more tokens can be handed out without copying. Elements between

@@ -16,6 +16,9 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"multimodal-batch": func(impl *spec.Implementation, open func() Handler) {
 		impl.MultiModalBatch = connectMultiModalBatch(open)
 	},
+	"contextual-rerank": func(impl *spec.Implementation, open func() Handler) {
+		impl.ContextualRerank = connectContextualRerank(open)
+	},
 	"cross-modal-attn": func(impl *spec.Implementation, open func() Handler) {
 		impl.CrossModalAttn = connectCrossModalAttn(open)
 	},
@@ -42,6 +45,7 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"rag-prefetch":       func(impl *spec.Implementation) Handler { return localRAGPrefetch(impl.RAGPrefetch) },
 	"cot-compress":       func(impl *spec.Implementation) Handler { return localCotCompress(impl.CotCompress) },
 	"multimodal-batch":   func(impl *spec.Implementation) Handler { return localMultiModalBatch(impl.MultiModalBatch) },
+	"contextual-rerank":  func(impl *spec.Implementation) Handler { return localContextualRerank(impl.ContextualRerank) },
 	"cross-modal-attn":   func(impl *spec.Implementation) Handler { return localCrossModalAttn(impl.CrossModalAttn) },
 	"hierarchical-kv":    func(impl *spec.Implementation) Handler { return localHierarchicalKV(impl.HierarchicalKV) },
 	"stream-rag":         func(impl *spec.Implementation) Handler { return localStreamRAG(impl.StreamRAG) },

@@ -86,12 +86,21 @@ func (e *Encoder) EncodeResult(op *spec.Operation, result any, shapes map[string
 }
 
 // A member is a value of an object to be, with the shape to give it. An optional
-// one is null where it is a nil slice.
+// one is null where it is not given.
 type member struct {
 	name     string
 	value    reflect.Value
 	shape    []int
 	optional bool
+}
+
+// isNone reports whether an optional value is not given: a nil slice, or a matrix
+// of nothing.
+func isNone(v reflect.Value) bool {
+	if m, ok := v.Interface().(spec.Matrix); ok {
+		return spec.IsNone(m)
+	}
+	return v.Kind() == reflect.Slice && v.IsNil()
 }
 
 // object encodes an object, which lies at path: that begins its tensors' names.
@@ -110,7 +119,7 @@ func (e *Encoder) object(path string, members []member) (json.RawMessage, error)
 			return nil, err
 		}
 		text := json.RawMessage("null")
-		if !m.optional || m.value.Kind() != reflect.Slice || !m.value.IsNil() {
+		if !m.optional || !isNone(m.value) {
 			if text, err = e.encode(path+m.name, m.value, m.shape); err != nil {
 				return nil, err
 			}
