@@ -27,6 +27,7 @@ func mutants(m *module) []mutant {
 }
 
 var ownMutants = map[*module][]mutant{
+	videoFramePruneModule:  videoFramePruneMutants,
 	contextualRerankModule: contextualRerankMutants,
 	streamRAGModule:        streamRAGMutants,
 	ragPrefetchModule:      ragPrefetchMutants,

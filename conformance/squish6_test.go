@@ -23,6 +23,11 @@ var recordedFails = map[string][]string{
 		"image-token-prune/ties", "image-token-prune/relabel",
 		"image-token-prune/vectors", "image-token-prune/equivalence",
 	},
+	"video-frame-prune": {
+		"video-frame-prune/motion", "video-frame-prune/still", "video-frame-prune/repeats",
+		"video-frame-prune/count", "video-frame-prune/entropy", "video-frame-prune/ties",
+		"video-frame-prune/vectors", "video-frame-prune/equivalence",
+	},
 	"embedding-gate": {
 		"embedding-gate/cosine", "embedding-gate/scale-free", "embedding-gate/weights",
 		"embedding-gate/bad-config", "embedding-gate/bad-arguments", "embedding-gate/errors-change-nothing",

@@ -46,6 +46,7 @@ func modules() []*module {
 		hierarchicalKVModule,
 		streamRAGModule,
 		crossDocAttnModule,
+		videoFramePruneModule,
 		embeddingGateModule,
 		longContextChunkModule,
 		modalityRouterModule,

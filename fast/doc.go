@@ -28,6 +28,7 @@ func Implementation() spec.Implementation {
 		RAGPrefetch:      NewRAGPrefetch,
 		StreamRAG:        NewStreamRAG,
 		TernaryQuant:     NewTernaryQuant,
+		VideoFramePrune:  NewVideoFramePrune,
 		VisionKVFuse:     NewVisionKVFuse,
 	}
 	impl.Offers = spec.OffersEverything(impl)

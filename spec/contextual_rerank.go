@@ -1,9 +1,6 @@
 package spec
 
-import (
-	"fmt"
-	"reflect"
-)
+import "reflect"
 
 // ContextualRerank ranks cached positions, or documents, by what they hold and by
 // how recent they are.
@@ -72,13 +69,8 @@ func (c ContextualRerankConfig) CheckKeys(keys Heads, query Matrix) error {
 	if keys.Tokens == 0 {
 		return Reject(Invalid, m, "keys", "at least 1 position", 0)
 	}
-	for h := range keys.Heads {
-		if err := CheckFinite(m, fmt.Sprintf("keys[%d]", h), keys.Head(h).Data); err != nil {
-			return err
-		}
-	}
-	if IsNone(query) {
-		return nil
+	if err := checkFiniteHeads(m, "keys", keys); err != nil || IsNone(query) {
+		return err
 	}
 	return firstError(CheckMatrix(m, "query", query, c.NHeads, c.HeadDim), CheckFinite(m, "query", query.Data))
 }

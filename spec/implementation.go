@@ -40,6 +40,7 @@ type Implementation struct {
 	RAGPrefetch      func(RAGPrefetchConfig) (RAGPrefetch, error)
 	StreamRAG        func(StreamRAGConfig) (StreamRAG, error)
 	TernaryQuant     func(TernaryQuantConfig) (TernaryQuant, error)
+	VideoFramePrune  func(VideoFramePruneConfig) (VideoFramePrune, error)
 	VisionKVFuse     func(VisionKVFuseConfig) (VisionKVFuse, error)
 }
 

@@ -25,6 +25,7 @@ var modules = []*Module{
 	hierarchicalKV,
 	streamRAG,
 	crossDocAttn,
+	videoFramePrune,
 	embeddingGate,
 	longContextChunk,
 	modalityRouter,

@@ -308,12 +308,13 @@ func withField(config any, name string, value reflect.Value) any {
 
 // zeroIsLegal lists the numbers of configs that may be 0.
 var zeroIsLegal = map[string]bool{
-	"cot-compress: compress_ratio":      true,
-	"cot-compress: alpha":               true,
-	"contextual-rerank: recency_weight": true,
-	"image-token-prune: prune_ratio":    true,
-	"multimodal-batch: max_wait_rounds": true,
-	"rag-prefetch: window":              true,
+	"cot-compress: compress_ratio":           true,
+	"cot-compress: alpha":                    true,
+	"contextual-rerank: recency_weight":      true,
+	"image-token-prune: prune_ratio":         true,
+	"multimodal-batch: max_wait_rounds":      true,
+	"rag-prefetch: window":                   true,
+	"video-frame-prune: spatial_prune_ratio": true,
 }
 
 func TestConfigsRefuseEveryFieldOutOfRange(t *testing.T) {

@@ -125,6 +125,17 @@ func CheckFinite(module, name string, values []float32) error {
 	return nil
 }
 
+// checkFiniteHeads rejects a tensor with a NaN or an infinity in a token. Names
+// are put together for an error only.
+func checkFiniteHeads(module, name string, x Heads) error {
+	for h := range x.Heads {
+		if data := x.Head(h).Data; CheckFinite(module, name, data) != nil {
+			return CheckFinite(module, fmt.Sprintf("%s[%d]", name, h), data)
+		}
+	}
+	return nil
+}
+
 func axis(n int) string {
 	if n < 0 {
 		return "any"

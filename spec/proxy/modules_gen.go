@@ -27,6 +27,9 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	},
 	"stream-rag":     func(impl *spec.Implementation, open func() Handler) { impl.StreamRAG = connectStreamRAG(open) },
 	"cross-doc-attn": func(impl *spec.Implementation, open func() Handler) { impl.CrossDocAttn = connectCrossDocAttn(open) },
+	"video-frame-prune": func(impl *spec.Implementation, open func() Handler) {
+		impl.VideoFramePrune = connectVideoFramePrune(open)
+	},
 	"embedding-gate": func(impl *spec.Implementation, open func() Handler) { impl.EmbeddingGate = connectEmbeddingGate(open) },
 	"long-context-chunk": func(impl *spec.Implementation, open func() Handler) {
 		impl.LongContextChunk = connectLongContextChunk(open)
@@ -50,6 +53,7 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"hierarchical-kv":    func(impl *spec.Implementation) Handler { return localHierarchicalKV(impl.HierarchicalKV) },
 	"stream-rag":         func(impl *spec.Implementation) Handler { return localStreamRAG(impl.StreamRAG) },
 	"cross-doc-attn":     func(impl *spec.Implementation) Handler { return localCrossDocAttn(impl.CrossDocAttn) },
+	"video-frame-prune":  func(impl *spec.Implementation) Handler { return localVideoFramePrune(impl.VideoFramePrune) },
 	"embedding-gate":     func(impl *spec.Implementation) Handler { return localEmbeddingGate(impl.EmbeddingGate) },
 	"long-context-chunk": func(impl *spec.Implementation) Handler { return localLongContextChunk(impl.LongContextChunk) },
 	"modality-router":    func(impl *spec.Implementation) Handler { return localModalityRouter(impl.ModalityRouter) },
