@@ -18,6 +18,7 @@ func Implementation() spec.Implementation {
 		DeltaCompress:   NewDeltaCompress,
 		EmbeddingGate:   NewEmbeddingGate,
 		HierarchicalKV:  NewHierarchicalKV,
+		IterPrune:       NewIterPrune,
 		MultiModalBatch: NewMultiModalBatch,
 		TernaryQuant:    NewTernaryQuant,
 	}

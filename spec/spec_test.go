@@ -311,6 +311,10 @@ var zeroIsLegal = map[string]bool{
 	"cot-compress: compress_ratio":      true,
 	"cot-compress: alpha":               true,
 	"multimodal-batch: max_wait_rounds": true,
+	"iter-prune: initial_sparsity":      true,
+	"iter-prune: start_step":            true,
+	"iter-prune: end_step":              true,
+	"iter-prune: regrow_fraction":       true,
 }
 
 func TestConfigsRefuseEveryFieldOutOfRange(t *testing.T) {
