@@ -36,6 +36,7 @@ var ownMutants = map[*module][]mutant{
 	crossModalAttnModule:  crossModalAttnMutants,
 	deltaCompressModule:   deltaCompressMutants,
 	iterPruneModule:       iterPruneMutants,
+	quantCalibModule:      quantCalibMutants,
 }
 
 func TestEveryMutantDies(t *testing.T) {

@@ -22,6 +22,7 @@ func Implementation() spec.Implementation {
 		HierarchicalKV:  NewHierarchicalKV,
 		IterPrune:       NewIterPrune,
 		MultiModalBatch: NewMultiModalBatch,
+		QuantCalib:      NewQuantCalib,
 		TernaryQuant:    NewTernaryQuant,
 	}
 	impl.Offers = spec.OffersEverything(impl)

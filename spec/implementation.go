@@ -34,6 +34,7 @@ type Implementation struct {
 	HierarchicalKV  func(HierarchicalKVConfig) (HierarchicalKV, error)
 	IterPrune       func(IterPruneConfig) (IterPrune, error)
 	MultiModalBatch func(MultiModalBatchConfig) (MultiModalBatch, error)
+	QuantCalib      func(QuantCalibConfig) (QuantCalib, error)
 	TernaryQuant    func(TernaryQuantConfig) (TernaryQuant, error)
 }
 

@@ -20,6 +20,7 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"cross-doc-attn": func(impl *spec.Implementation, open func() Handler) { impl.CrossDocAttn = connectCrossDocAttn(open) },
 	"embedding-gate": func(impl *spec.Implementation, open func() Handler) { impl.EmbeddingGate = connectEmbeddingGate(open) },
 	"ternary-quant":  func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
+	"quant-calib":    func(impl *spec.Implementation, open func() Handler) { impl.QuantCalib = connectQuantCalib(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
 	"iter-prune":     func(impl *spec.Implementation, open func() Handler) { impl.IterPrune = connectIterPrune(open) },
 }
@@ -33,6 +34,7 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"cross-doc-attn":   func(impl *spec.Implementation) Handler { return localCrossDocAttn(impl.CrossDocAttn) },
 	"embedding-gate":   func(impl *spec.Implementation) Handler { return localEmbeddingGate(impl.EmbeddingGate) },
 	"ternary-quant":    func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
+	"quant-calib":      func(impl *spec.Implementation) Handler { return localQuantCalib(impl.QuantCalib) },
 	"delta-compress":   func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
 	"iter-prune":       func(impl *spec.Implementation) Handler { return localIterPrune(impl.IterPrune) },
 }
