@@ -27,6 +27,8 @@ func mutants(m *module) []mutant {
 }
 
 var ownMutants = map[*module][]mutant{
+	quantCalibModule:       quantCalibMutants,
+	iterPruneModule:        iterPruneMutants,
 	videoFramePruneModule:  videoFramePruneMutants,
 	contextualRerankModule: contextualRerankMutants,
 	streamRAGModule:        streamRAGMutants,

@@ -30,7 +30,9 @@ var modules = []*Module{
 	longContextChunk,
 	modalityRouter,
 	ternaryQuant,
+	quantCalib,
 	deltaCompress,
+	iterPrune,
 }
 
 // ModuleByName returns the module of that name, or nil where this version does

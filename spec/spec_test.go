@@ -315,6 +315,10 @@ var zeroIsLegal = map[string]bool{
 	"multimodal-batch: max_wait_rounds":      true,
 	"rag-prefetch: window":                   true,
 	"video-frame-prune: spatial_prune_ratio": true,
+	"iter-prune: initial_sparsity":           true,
+	"iter-prune: start_step":                 true,
+	"iter-prune: end_step":                   true,
+	"iter-prune: regrow_fraction":            true,
 }
 
 func TestConfigsRefuseEveryFieldOutOfRange(t *testing.T) {

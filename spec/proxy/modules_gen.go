@@ -38,7 +38,9 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 		impl.ModalityRouter = connectModalityRouter(open)
 	},
 	"ternary-quant":  func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
+	"quant-calib":    func(impl *spec.Implementation, open func() Handler) { impl.QuantCalib = connectQuantCalib(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
+	"iter-prune":     func(impl *spec.Implementation, open func() Handler) { impl.IterPrune = connectIterPrune(open) },
 }
 
 // locals return a Handler over a module's constructor.
@@ -58,5 +60,7 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"long-context-chunk": func(impl *spec.Implementation) Handler { return localLongContextChunk(impl.LongContextChunk) },
 	"modality-router":    func(impl *spec.Implementation) Handler { return localModalityRouter(impl.ModalityRouter) },
 	"ternary-quant":      func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
+	"quant-calib":        func(impl *spec.Implementation) Handler { return localQuantCalib(impl.QuantCalib) },
 	"delta-compress":     func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
+	"iter-prune":         func(impl *spec.Implementation) Handler { return localIterPrune(impl.IterPrune) },
 }
