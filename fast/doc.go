@@ -21,6 +21,7 @@ func Implementation() spec.Implementation {
 		EmbeddingGate:   NewEmbeddingGate,
 		HierarchicalKV:  NewHierarchicalKV,
 		MultiModalBatch: NewMultiModalBatch,
+		StructuredPrune: NewStructuredPrune,
 		TernaryQuant:    NewTernaryQuant,
 	}
 	impl.Offers = spec.OffersEverything(impl)
