@@ -32,6 +32,7 @@ var ownMutants = map[*module][]mutant{
 	embeddingGateModule:   embeddingGateMutants,
 	hierarchicalKVModule:  hierarchicalKVMutants,
 	crossDocAttnModule:    crossDocAttnMutants,
+	sparseWeightModule:    sparseWeightMutants,
 	structuredPruneModule: structuredPruneMutants,
 	ternaryQuantModule:    ternaryQuantMutants,
 	crossModalAttnModule:  crossModalAttnMutants,

@@ -21,6 +21,7 @@ func Implementation() spec.Implementation {
 		EmbeddingGate:   NewEmbeddingGate,
 		HierarchicalKV:  NewHierarchicalKV,
 		MultiModalBatch: NewMultiModalBatch,
+		SparseWeight:    NewSparseWeight,
 		StructuredPrune: NewStructuredPrune,
 		TernaryQuant:    NewTernaryQuant,
 	}

@@ -23,6 +23,7 @@ var modules = []*Module{
 	embeddingGate,
 	ternaryQuant,
 	structuredPrune,
+	sparseWeight,
 	deltaCompress,
 }
 

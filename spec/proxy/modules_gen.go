@@ -23,6 +23,7 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"structured-prune": func(impl *spec.Implementation, open func() Handler) {
 		impl.StructuredPrune = connectStructuredPrune(open)
 	},
+	"sparse-weight":  func(impl *spec.Implementation, open func() Handler) { impl.SparseWeight = connectSparseWeight(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
 }
 
@@ -36,5 +37,6 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"embedding-gate":   func(impl *spec.Implementation) Handler { return localEmbeddingGate(impl.EmbeddingGate) },
 	"ternary-quant":    func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
 	"structured-prune": func(impl *spec.Implementation) Handler { return localStructuredPrune(impl.StructuredPrune) },
+	"sparse-weight":    func(impl *spec.Implementation) Handler { return localSparseWeight(impl.SparseWeight) },
 	"delta-compress":   func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
 }

@@ -42,7 +42,7 @@ func (e *Encoder) EncodeConfig(config any) (json.RawMessage, error) {
 	var members []member
 	for i := range v.NumField() {
 		name, f := tagOf(v.Type().Field(i)).name, v.Field(i)
-		if f.IsZero() && (f.Kind() == reflect.String || f.Kind() == reflect.Slice) {
+		if f.IsZero() && (f.Type() == reflect.TypeFor[spec.Variant]() || f.Kind() == reflect.Slice) {
 			continue
 		}
 		members = append(members, member{name: name, value: f})

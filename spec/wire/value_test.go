@@ -221,6 +221,9 @@ func TestEncodingsAreThose(t *testing.T) {
 		`{"zero_threshold":0.05}`: func() (json.RawMessage, error) {
 			return e.EncodeConfig(spec.TernaryQuantConfig{ZeroThreshold: 0.05})
 		},
+		`{"format":"","N":1,"M":2}`: func() (json.RawMessage, error) {
+			return e.EncodeConfig(spec.SparseWeightConfig{N: 1, M: 2})
+		},
 		`{"token_ids":{"tensor":"0.token_ids"},"query_ids":null}`: func() (json.RawMessage, error) {
 			return e.EncodeArgs(op("cot-compress", "compress"), []any{[]int64(nil), []int64(nil)})
 		},
