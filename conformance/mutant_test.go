@@ -27,6 +27,8 @@ func mutants(m *module) []mutant {
 }
 
 var ownMutants = map[*module][]mutant{
+	sparseWeightModule:     sparseWeightMutants,
+	structuredPruneModule:  structuredPruneMutants,
 	quantCalibModule:       quantCalibMutants,
 	iterPruneModule:        iterPruneMutants,
 	videoFramePruneModule:  videoFramePruneMutants,

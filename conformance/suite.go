@@ -51,7 +51,9 @@ func modules() []*module {
 		longContextChunkModule,
 		modalityRouterModule,
 		ternaryQuantModule,
+		structuredPruneModule,
 		quantCalibModule,
+		sparseWeightModule,
 		deltaCompressModule,
 		iterPruneModule,
 	}

@@ -30,7 +30,9 @@ var modules = []*Module{
 	longContextChunk,
 	modalityRouter,
 	ternaryQuant,
+	structuredPrune,
 	quantCalib,
+	sparseWeight,
 	deltaCompress,
 	iterPrune,
 }

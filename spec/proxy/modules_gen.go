@@ -37,8 +37,12 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"modality-router": func(impl *spec.Implementation, open func() Handler) {
 		impl.ModalityRouter = connectModalityRouter(open)
 	},
-	"ternary-quant":  func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
+	"ternary-quant": func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
+	"structured-prune": func(impl *spec.Implementation, open func() Handler) {
+		impl.StructuredPrune = connectStructuredPrune(open)
+	},
 	"quant-calib":    func(impl *spec.Implementation, open func() Handler) { impl.QuantCalib = connectQuantCalib(open) },
+	"sparse-weight":  func(impl *spec.Implementation, open func() Handler) { impl.SparseWeight = connectSparseWeight(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
 	"iter-prune":     func(impl *spec.Implementation, open func() Handler) { impl.IterPrune = connectIterPrune(open) },
 }
@@ -60,7 +64,9 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"long-context-chunk": func(impl *spec.Implementation) Handler { return localLongContextChunk(impl.LongContextChunk) },
 	"modality-router":    func(impl *spec.Implementation) Handler { return localModalityRouter(impl.ModalityRouter) },
 	"ternary-quant":      func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
+	"structured-prune":   func(impl *spec.Implementation) Handler { return localStructuredPrune(impl.StructuredPrune) },
 	"quant-calib":        func(impl *spec.Implementation) Handler { return localQuantCalib(impl.QuantCalib) },
+	"sparse-weight":      func(impl *spec.Implementation) Handler { return localSparseWeight(impl.SparseWeight) },
 	"delta-compress":     func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
 	"iter-prune":         func(impl *spec.Implementation) Handler { return localIterPrune(impl.IterPrune) },
 }

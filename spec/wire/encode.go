@@ -66,9 +66,9 @@ func (e *Encoder) EncodeArgs(op *spec.Operation, args []any) (json.RawMessage, e
 }
 
 // EncodeResult encodes an operation's result, a pointer as Operation.NewResult
-// returns. shapes are the wire shapes of the arguments, by name: a flat result
-// that is like an argument takes that argument's shape; nil leaves it flat, as does
-// one of another volume. An operation without a result has the empty object.
+// returns. shapes are the wire shapes of the arguments, by name: a flat result or a
+// matrix that is like an argument takes that argument's shape; nil leaves it as it
+// is, as does one of another volume or, for a matrix, of other rows. An operation without a result has the empty object.
 func (e *Encoder) EncodeResult(op *spec.Operation, result any, shapes map[string][]int) (json.RawMessage, error) {
 	if op.ResultType() == nil {
 		return e.object("", nil)
@@ -156,7 +156,10 @@ func (e *Encoder) encode(path string, v reflect.Value, shape []int) (json.RawMes
 		if err := spec.CheckMatrix("wire", path, x, -1, -1); err != nil {
 			return nil, err
 		}
-		return e.tensor(path, []int{x.Rows, x.Cols}, reflect.ValueOf(x.Data))
+		if n, ok := spec.Volume(shape...); len(shape) == 0 || !ok || n != len(x.Data) || shape[len(shape)-1] != x.Cols {
+			shape = []int{x.Rows, x.Cols}
+		}
+		return e.tensor(path, shape, reflect.ValueOf(x.Data))
 	case spec.Heads:
 		if err := spec.CheckHeads("wire", path, x, x.Heads, -1, x.Dim); err != nil {
 			return nil, err

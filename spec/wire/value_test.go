@@ -142,8 +142,17 @@ func TestArgumentsComeBack(t *testing.T) {
 			if v := reflect.ValueOf(args[i]); p.Optional && v.Kind() == reflect.Slice && v.IsNil() != reflect.ValueOf(got[i]).IsNil() {
 				t.Fatalf("%s: %#v became %#v: none and empty differ", p.Name, args[i], got[i])
 			}
-			if v := reflect.ValueOf(args[i]); p.AnyShape && v.Kind() == reflect.Slice && !cmp.Equal(shapes[p.Name], []int{v.Len()}) {
-				t.Fatalf("%s has the shape %v on the wire, want [%d]", p.Name, shapes[p.Name], v.Len())
+			if !p.AnyShape {
+				continue
+			}
+			var want []int
+			if m, ok := args[i].(spec.Matrix); ok {
+				want = []int{m.Rows, m.Cols}
+			} else {
+				want = []int{reflect.ValueOf(args[i]).Len()}
+			}
+			if !cmp.Equal(shapes[p.Name], want) {
+				t.Fatalf("%s has the shape %v on the wire, want %v", p.Name, shapes[p.Name], want)
 			}
 		}
 	})
@@ -227,6 +236,9 @@ func TestEncodingsAreThose(t *testing.T) {
 		`{"zero_threshold":0.05}`: func() (json.RawMessage, error) {
 			return e.EncodeConfig(spec.TernaryQuantConfig{ZeroThreshold: 0.05})
 		},
+		`{"format":"","N":1,"M":2}`: func() (json.RawMessage, error) {
+			return e.EncodeConfig(spec.SparseWeightConfig{N: 1, M: 2})
+		},
 		`{"token_ids":{"tensor":"0.token_ids"},"query_ids":null}`: func() (json.RawMessage, error) {
 			return e.EncodeArgs(op("cot-compress", "compress"), []any{[]int64(nil), []int64(nil)})
 		},
@@ -291,6 +303,33 @@ func TestResultsTakeTheirArgumentsShape(t *testing.T) {
 	var e Encoder
 	if _, err := e.EncodeResult(m.Operation("dequantize"), &[]float32{1}, map[string][]int{"ternary": {2, 2}}); err != nil || !cmp.Equal(e.Tensors[0].Shape, []int{1}) {
 		t.Errorf("a result of another volume has shape %v (%v), want [1]", e.Tensors[0].Shape, err)
+	}
+}
+
+// A matrix has the leading axes of the argument that it is like folded into its
+// rows; the wire restores them.
+func TestMatricesTakeTheirArgumentsShape(t *testing.T) {
+	m := spec.ModuleByName("structured-prune")
+	op := m.Operation("prune")
+	for _, c := range []struct{ like, want []int }{
+		{[]int{2, 1, 4}, []int{2, 1, 4}},
+		{[]int{8}, []int{2, 4}},      // rows of another length
+		{[]int{3, 4}, []int{2, 4}},   // another volume
+		{[]int{0, 4}, []int{2, 4}},   // none
+		{nil, []int{2, 4}},           // no shape
+		{[]int{-2, -4}, []int{2, 4}}, // no shape either
+		{[]int{1, 2, 4}, []int{1, 2, 4}},
+	} {
+		var e Encoder
+		result := &spec.PrunedWeights{Pruned: spec.Matrix{Rows: 2, Cols: 4, Data: make([]float32, 8)}, Mask: make([]bool, 8)}
+		raw, err := e.EncodeResult(op, result, map[string][]int{"weights": c.like})
+		if err != nil || !cmp.Equal(e.Tensors[0].Shape, c.want) {
+			t.Errorf("like %v: shape %v (%v), want %v", c.like, e.Tensors[0].Shape, err, c.want)
+		}
+		got := new(spec.PrunedWeights)
+		if err := (&Decoder{Module: m, Tensors: e.Tensors}).DecodeResult(op, raw, got); err != nil || !cmp.Equal(got, result) {
+			t.Errorf("like %v: got %v (%v)", c.like, got, err)
+		}
 	}
 }
 
