@@ -33,6 +33,7 @@ var ownMutants = map[*module][]mutant{
 	hierarchicalKVModule:  hierarchicalKVMutants,
 	crossDocAttnModule:    crossDocAttnMutants,
 	ternaryQuantModule:    ternaryQuantMutants,
+	layerFusionModule:     layerFusionMutants,
 	crossModalAttnModule:  crossModalAttnMutants,
 	deltaCompressModule:   deltaCompressMutants,
 }

@@ -18,6 +18,7 @@ func Implementation() spec.Implementation {
 		DeltaCompress:   NewDeltaCompress,
 		EmbeddingGate:   NewEmbeddingGate,
 		HierarchicalKV:  NewHierarchicalKV,
+		LayerFusion:     NewLayerFusion,
 		MultiModalBatch: NewMultiModalBatch,
 		TernaryQuant:    NewTernaryQuant,
 	}

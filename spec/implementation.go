@@ -32,6 +32,7 @@ type Implementation struct {
 	DeltaCompress   func(DeltaCompressConfig) (DeltaCompress, error)
 	EmbeddingGate   func(EmbeddingGateConfig) (EmbeddingGate, error)
 	HierarchicalKV  func(HierarchicalKVConfig) (HierarchicalKV, error)
+	LayerFusion     func(LayerFusionConfig) (LayerFusion, error)
 	MultiModalBatch func(MultiModalBatchConfig) (MultiModalBatch, error)
 	TernaryQuant    func(TernaryQuantConfig) (TernaryQuant, error)
 }

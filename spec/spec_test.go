@@ -109,6 +109,9 @@ func checkArguments(t *testing.T, name string, o *spec.Operation) {
 		if kind == reflect.Pointer {
 			t.Errorf("%s: argument %s is a second destination", name, p.Name)
 		}
+		if p.Default != nil && (!p.Optional || reflect.TypeOf(p.Default) != o.ArgType(i)) {
+			t.Errorf("%s: argument %s, a %v, has the default %v", name, p.Name, o.ArgType(i), p.Default)
+		}
 		if p.AnyShape && kind != reflect.Slice && o.ArgType(i) != reflect.TypeFor[spec.Matrix]() {
 			t.Errorf("%s: argument %s, a %v, cannot have any shape", name, p.Name, o.ArgType(i))
 		}

@@ -20,6 +20,7 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"cross-doc-attn": func(impl *spec.Implementation, open func() Handler) { impl.CrossDocAttn = connectCrossDocAttn(open) },
 	"embedding-gate": func(impl *spec.Implementation, open func() Handler) { impl.EmbeddingGate = connectEmbeddingGate(open) },
 	"ternary-quant":  func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
+	"layer-fusion":   func(impl *spec.Implementation, open func() Handler) { impl.LayerFusion = connectLayerFusion(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
 }
 
@@ -32,5 +33,6 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"cross-doc-attn":   func(impl *spec.Implementation) Handler { return localCrossDocAttn(impl.CrossDocAttn) },
 	"embedding-gate":   func(impl *spec.Implementation) Handler { return localEmbeddingGate(impl.EmbeddingGate) },
 	"ternary-quant":    func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
+	"layer-fusion":     func(impl *spec.Implementation) Handler { return localLayerFusion(impl.LayerFusion) },
 	"delta-compress":   func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
 }

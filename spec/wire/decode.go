@@ -77,6 +77,8 @@ func (d *Decoder) DecodeArgs(op *spec.Operation, raw json.RawMessage) (args []an
 			}
 		case !p.Optional:
 			return nil, nil, d.reject(p.Name, "a value", "none")
+		case p.Default != nil:
+			arg.Set(reflect.ValueOf(p.Default))
 		}
 		args = append(args, arg.Interface())
 	}
@@ -201,7 +203,7 @@ func (d *Decoder) decode(name string, raw json.RawMessage, v reflect.Value, p sp
 			return d.reject(name, "a value", "null")
 		}
 		if dtypeOf(v.Type().Elem()) == "" {
-			return d.list(name, raw, v)
+			return d.list(name, raw, v, p)
 		}
 		t, err := d.tensor(name, raw)
 		if err != nil {
@@ -219,14 +221,14 @@ func (d *Decoder) decode(name string, raw json.RawMessage, v reflect.Value, p sp
 	return d.scalar(name, raw, v)
 }
 
-func (d *Decoder) list(name string, raw json.RawMessage, v reflect.Value) error {
+func (d *Decoder) list(name string, raw json.RawMessage, v reflect.Value, p spec.Param) error {
 	var items []json.RawMessage
 	if err := json.Unmarshal(raw, &items); err != nil || isNull(raw) {
 		return d.reject(name, "a list", shorten(raw))
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
 	for i, item := range items {
-		if err := d.decode(fmt.Sprintf("%s[%d]", name, i), item, v.Index(i), spec.Param{}); err != nil {
+		if err := d.decode(fmt.Sprintf("%s[%d]", name, i), item, v.Index(i), spec.Param{AnyShape: p.AnyShape}); err != nil {
 			return err
 		}
 	}
