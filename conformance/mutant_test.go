@@ -36,6 +36,7 @@ var ownMutants = map[*module][]mutant{
 	layerFusionModule:     layerFusionMutants,
 	crossModalAttnModule:  crossModalAttnMutants,
 	deltaCompressModule:   deltaCompressMutants,
+	modelSurgeryModule:    modelSurgeryMutants,
 }
 
 func TestEveryMutantDies(t *testing.T) {

@@ -19,6 +19,7 @@ func Implementation() spec.Implementation {
 		EmbeddingGate:   NewEmbeddingGate,
 		HierarchicalKV:  NewHierarchicalKV,
 		LayerFusion:     NewLayerFusion,
+		ModelSurgery:    NewModelSurgery,
 		MultiModalBatch: NewMultiModalBatch,
 		TernaryQuant:    NewTernaryQuant,
 	}

@@ -33,6 +33,7 @@ type Implementation struct {
 	EmbeddingGate   func(EmbeddingGateConfig) (EmbeddingGate, error)
 	HierarchicalKV  func(HierarchicalKVConfig) (HierarchicalKV, error)
 	LayerFusion     func(LayerFusionConfig) (LayerFusion, error)
+	ModelSurgery    func(ModelSurgeryConfig) (ModelSurgery, error)
 	MultiModalBatch func(MultiModalBatchConfig) (MultiModalBatch, error)
 	TernaryQuant    func(TernaryQuantConfig) (TernaryQuant, error)
 }

@@ -24,6 +24,7 @@ var modules = []*Module{
 	ternaryQuant,
 	layerFusion,
 	deltaCompress,
+	modelSurgery,
 }
 
 // ModuleByName returns the module of that name, or nil where this version does

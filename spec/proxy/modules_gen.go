@@ -22,6 +22,7 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"ternary-quant":  func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
 	"layer-fusion":   func(impl *spec.Implementation, open func() Handler) { impl.LayerFusion = connectLayerFusion(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
+	"model-surgery":  func(impl *spec.Implementation, open func() Handler) { impl.ModelSurgery = connectModelSurgery(open) },
 }
 
 // locals return a Handler over a module's constructor.
@@ -35,4 +36,5 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"ternary-quant":    func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
 	"layer-fusion":     func(impl *spec.Implementation) Handler { return localLayerFusion(impl.LayerFusion) },
 	"delta-compress":   func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
+	"model-surgery":    func(impl *spec.Implementation) Handler { return localModelSurgery(impl.ModelSurgery) },
 }
