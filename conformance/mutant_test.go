@@ -27,6 +27,8 @@ func mutants(m *module) []mutant {
 }
 
 var ownMutants = map[*module][]mutant{
+	modelSurgeryModule:     modelSurgeryMutants,
+	layerFusionModule:      layerFusionMutants,
 	sparseWeightModule:     sparseWeightMutants,
 	structuredPruneModule:  structuredPruneMutants,
 	quantCalibModule:       quantCalibMutants,

@@ -25,6 +25,9 @@ type module struct {
 	// deviations are cases of the recording of Squish 6.0.0 that are plainly wrong,
 	// with the reason.
 	deviations map[string]string
+	// deviatesIn is what their failures must name, so that a case is held to the rest
+	// of it; empty for anything.
+	deviatesIn string
 	// rows run the page's rows of the module.
 	rows []row
 }
@@ -52,9 +55,11 @@ func modules() []*module {
 		modalityRouterModule,
 		ternaryQuantModule,
 		structuredPruneModule,
+		layerFusionModule,
 		quantCalibModule,
 		sparseWeightModule,
 		deltaCompressModule,
+		modelSurgeryModule,
 		iterPruneModule,
 	}
 }

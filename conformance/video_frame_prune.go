@@ -185,8 +185,8 @@ func samePatches(t *trial, c spec.VideoFramePruneConfig, x spec.Matrix, got, wan
 	patchRanking(c, x, t.u).sameTop(t, "kept", got, want)
 }
 
-// joined is a clip whose frames are rows.
-func joined(x spec.Heads) spec.Matrix {
+// clipFrames is a clip whose frames are rows.
+func clipFrames(x spec.Heads) spec.Matrix {
 	m := spec.Matrix{Rows: x.Heads, Cols: x.Tokens * x.Dim}
 	for f := range x.Heads {
 		m.Data = append(m.Data, x.Head(f).Data...)
@@ -196,7 +196,7 @@ func joined(x spec.Heads) spec.Matrix {
 
 func sameClip(t *trial, c spec.VideoFramePruneConfig, x spec.Heads, got, want spec.PrunedClip) {
 	t.Helper()
-	sameFrames(t, c, joined(x), got.Frames, want.Frames)
+	sameFrames(t, c, clipFrames(x), got.Frames, want.Frames)
 	if !slices.Equal(got.Frames, want.Frames) {
 		return
 	}
@@ -454,7 +454,7 @@ func videoClip(t *trial) {
 	}
 	frames := c
 	frames.EmbedDim = x.Tokens * x.Dim
-	t.equal("frames", got.Frames, keptFrames(t, frames, joined(x)))
+	t.equal("frames", got.Frames, keptFrames(t, frames, clipFrames(x)))
 	t.equal("number of frames with patches", len(got.Patches), len(got.Frames))
 	kept := 0
 	for i, f := range got.Frames {
@@ -558,7 +558,7 @@ func videoSpatialRow(impl spec.Implementation, name spec.WorkloadName, w spec.Wo
 func videoSameResult(t *trial, got, want any) {
 	g, w := got.(*videoAnswer), want.(*videoAnswer)
 	if w.clip.Tokens == 1 {
-		sameFrames(t, w.config, joined(w.clip), g.kept[0], w.kept[0])
+		sameFrames(t, w.config, clipFrames(w.clip), g.kept[0], w.kept[0])
 		return
 	}
 	for f := range w.clip.Heads {

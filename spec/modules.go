@@ -31,9 +31,11 @@ var modules = []*Module{
 	modalityRouter,
 	ternaryQuant,
 	structuredPrune,
+	layerFusion,
 	quantCalib,
 	sparseWeight,
 	deltaCompress,
+	modelSurgery,
 	iterPrune,
 }
 

@@ -52,6 +52,17 @@ func (x *Heads) Resize(heads, tokens, dim int) {
 	x.Data = Resize(x.Data, heads*tokens*dim)
 }
 
+// A Tensor is a row-major tensor of any number of axes: len(Data) is the product of
+// Shape, which is 1 where there are no axes. The zero value is therefore no tensor.
+type Tensor struct {
+	Shape []int
+	Data  []float32
+}
+
+// Indices are a few indices into something. On the wire they are a list of whole
+// numbers, no tensor.
+type Indices []int
+
 // Resize returns a slice of length n, s itself where its capacity is large
 // enough. The elements are unspecified.
 func Resize[T any](s []T, n int) []T {
@@ -110,6 +121,15 @@ func CheckHeads(module, name string, x Heads, heads, tokens, dim int) error {
 	if x.Heads != heads || (tokens >= 0 && x.Tokens != tokens) || x.Dim != dim {
 		return Reject(Invalid, module, name, "shape ("+axis(heads)+", "+axis(tokens)+", "+axis(dim)+")",
 			fmt.Sprintf("(%d, %d, %d)", x.Heads, x.Tokens, x.Dim))
+	}
+	return nil
+}
+
+// CheckTensor rejects an argument whose fields do not describe a tensor.
+func CheckTensor(module, name string, x Tensor) error {
+	if n, ok := Volume(x.Shape...); !ok || n != len(x.Data) {
+		return Reject(Invalid, module, name, "a tensor with as many elements as its shape says",
+			fmt.Sprintf("shape %v with %d elements", x.Shape, len(x.Data)))
 	}
 	return nil
 }

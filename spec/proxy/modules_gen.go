@@ -41,9 +41,11 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"structured-prune": func(impl *spec.Implementation, open func() Handler) {
 		impl.StructuredPrune = connectStructuredPrune(open)
 	},
+	"layer-fusion":   func(impl *spec.Implementation, open func() Handler) { impl.LayerFusion = connectLayerFusion(open) },
 	"quant-calib":    func(impl *spec.Implementation, open func() Handler) { impl.QuantCalib = connectQuantCalib(open) },
 	"sparse-weight":  func(impl *spec.Implementation, open func() Handler) { impl.SparseWeight = connectSparseWeight(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
+	"model-surgery":  func(impl *spec.Implementation, open func() Handler) { impl.ModelSurgery = connectModelSurgery(open) },
 	"iter-prune":     func(impl *spec.Implementation, open func() Handler) { impl.IterPrune = connectIterPrune(open) },
 }
 
@@ -65,8 +67,10 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"modality-router":    func(impl *spec.Implementation) Handler { return localModalityRouter(impl.ModalityRouter) },
 	"ternary-quant":      func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
 	"structured-prune":   func(impl *spec.Implementation) Handler { return localStructuredPrune(impl.StructuredPrune) },
+	"layer-fusion":       func(impl *spec.Implementation) Handler { return localLayerFusion(impl.LayerFusion) },
 	"quant-calib":        func(impl *spec.Implementation) Handler { return localQuantCalib(impl.QuantCalib) },
 	"sparse-weight":      func(impl *spec.Implementation) Handler { return localSparseWeight(impl.SparseWeight) },
 	"delta-compress":     func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
+	"model-surgery":      func(impl *spec.Implementation) Handler { return localModelSurgery(impl.ModelSurgery) },
 	"iter-prune":         func(impl *spec.Implementation) Handler { return localIterPrune(impl.IterPrune) },
 }

@@ -19,10 +19,14 @@ import (
 //	a float that is not finite            a tensor of shape []
 //	[]float…, []int…, []uint8, []bool     a tensor of one axis
 //	spec.Matrix, spec.Heads               a tensor of two and three axes
+//	spec.Tensor                           a tensor of any number of axes
+//	spec.Indices                          a list of whole numbers
 //	[]T of anything else                  a list
-//	struct                                an object, keyed by the `wire` tags
+//	struct                                an object, keyed by the `wire` tags; a field
+//	                                      with the option omitzero is left out where it is zero
 //	struct with tags "0", "1", …          a list
 //	struct with a bool tagged "?"         null where that is false
+//	[]struct with tags "@key", "@value"   an object, in the order of the slice
 //	map[string]T                          an object
 //
 // A nil slice for an optional argument is null, and any other is empty. What has no
@@ -169,6 +173,13 @@ func (e *Encoder) encode(path string, v reflect.Value, shape []int) (json.RawMes
 			dense = append(dense, x.Head(h).Data...)
 		}
 		return e.tensor(path, []int{x.Heads, x.Tokens, x.Dim}, reflect.ValueOf(dense))
+	case spec.Tensor:
+		if err := spec.CheckTensor("wire", path, x); err != nil {
+			return nil, err
+		}
+		return e.tensor(path, append([]int{}, x.Shape...), reflect.ValueOf(x.Data))
+	case spec.Indices:
+		return json.Marshal(append([]int{}, x...))
 	}
 	switch v.Kind() {
 	case reflect.Float32, reflect.Float64:
@@ -182,7 +193,9 @@ func (e *Encoder) encode(path string, v reflect.Value, shape []int) (json.RawMes
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return json.Marshal(v.Interface())
 	case reflect.Slice:
-		if dtypeOf(v.Type().Elem()) == "" {
+		if elem := v.Type().Elem(); isKeyed(elem) {
+			return e.keyed(path, v)
+		} else if dtypeOf(elem) == "" {
 			return e.list(path, v.Len(), v.Index)
 		}
 		if n, ok := spec.Volume(shape...); shape == nil || !ok || n != v.Len() {
@@ -211,7 +224,27 @@ func (e *Encoder) structure(path string, v reflect.Value) (json.RawMessage, erro
 	}
 	var members []member
 	for _, i := range form.fields {
-		members = append(members, member{name: tagOf(v.Type().Field(i)).name, value: v.Field(i)})
+		tag := tagOf(v.Type().Field(i))
+		if f := v.Field(i); tag.omitZero && f.IsZero() && !(f.CanFloat() && math.Signbit(f.Float())) {
+			continue
+		}
+		members = append(members, member{name: tag.name, value: v.Field(i)})
+	}
+	return e.object(path, members)
+}
+
+// keyed encodes a slice of keys and values. An object cannot hold a key twice.
+func (e *Encoder) keyed(path string, v reflect.Value) (json.RawMessage, error) {
+	form := formOf(v.Type().Elem())
+	seen := map[string]bool{}
+	var members []member
+	for i := range v.Len() {
+		key := fmt.Sprint(v.Index(i).Field(form.key))
+		if seen[key] {
+			return nil, spec.Reject(spec.Invalid, "wire", path, "each key once", fmt.Sprintf("%.40q again", key))
+		}
+		seen[key] = true
+		members = append(members, member{name: key, value: v.Index(i).Field(form.value)})
 	}
 	return e.object(path, members)
 }
@@ -296,29 +329,44 @@ func float32Bits(v reflect.Value) uint32 {
 	return math.Float32bits(float32(v.Float()))
 }
 
-// A tag is the `wire` tag of a struct field: its name, and the argument that a
-// flat result is shaped like.
-type tag struct{ name, like string }
+// A tag is the `wire` tag of a struct field: its name, and as an option the argument
+// that a flat result is shaped like, or that zero is not written.
+type tag struct {
+	name, like string
+	omitZero   bool
+}
 
 func tagOf(f reflect.StructField) tag {
 	name, option, _ := strings.Cut(f.Tag.Get("wire"), ",")
-	return tag{name, strings.TrimPrefix(option, "like=")}
+	like, _ := strings.CutPrefix(option, "like=")
+	if option == "omitzero" {
+		return tag{name: name, omitZero: true}
+	}
+	return tag{name: name, like: like}
 }
 
 // A form says how a struct is encoded.
 type form struct {
-	presence int // index of the field tagged "?", −1 where there is none
-	tuple    bool
-	fields   []int
+	presence   int // index of the field tagged "?", −1 where there is none
+	key, value int // of those tagged "@key" and "@value", −1 where there are none
+	tuple      bool
+	fields     []int
 }
 
+// isKeyed reports whether values of t are a key and a value each.
+func isKeyed(t reflect.Type) bool { return t.Kind() == reflect.Struct && formOf(t).key >= 0 }
+
 func formOf(t reflect.Type) form {
-	f := form{presence: -1}
+	f := form{presence: -1, key: -1, value: -1}
 	for i := range t.NumField() {
 		switch name := tagOf(t.Field(i)).name; name {
 		case "":
 		case "?":
 			f.presence = i
+		case "@key":
+			f.key = i
+		case "@value":
+			f.value = i
 		case "0":
 			f.tuple = true
 			f.fields = append(f.fields, i)

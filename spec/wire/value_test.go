@@ -53,6 +53,13 @@ func draw(t *rapid.T, v reflect.Value) {
 		v.Set(reflect.ValueOf(x))
 		return
 	}
+	if v.Type() == reflect.TypeFor[spec.Tensor]() {
+		x := spec.Tensor{Shape: rapid.SliceOfN(axis, 0, 3).Draw(t, "shape")}
+		n, _ := spec.Volume(x.Shape...)
+		x.Data = rapid.SliceOfN(float32s, n, n).Draw(t, "data")
+		v.Set(reflect.ValueOf(x))
+		return
+	}
 	switch {
 	case v.Kind() == reflect.Bool:
 		v.SetBool(rapid.Bool().Draw(t, "bool"))
@@ -70,9 +77,21 @@ func draw(t *rapid.T, v reflect.Value) {
 	case v.Kind() == reflect.Slice:
 		n := axis.Draw(t, "length")
 		v.Set(reflect.MakeSlice(v.Type(), n, n))
+		seen := map[any]bool{} // keys stand for themselves
+		kept := 0
 		for i := range n {
 			draw(t, v.Index(i))
+			if isKeyed(v.Type().Elem()) {
+				key := v.Index(i).Field(formOf(v.Type().Elem()).key).Interface()
+				if seen[key] {
+					continue
+				}
+				seen[key] = true
+			}
+			v.Index(kept).Set(v.Index(i))
+			kept++
 		}
+		v.SetLen(kept)
 	case v.Kind() == reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		for range axis.Draw(t, "entries") {
@@ -142,7 +161,8 @@ func TestArgumentsComeBack(t *testing.T) {
 			if v := reflect.ValueOf(args[i]); p.Optional && v.Kind() == reflect.Slice && v.IsNil() != reflect.ValueOf(got[i]).IsNil() {
 				t.Fatalf("%s: %#v became %#v: none and empty differ", p.Name, args[i], got[i])
 			}
-			if !p.AnyShape {
+			list := reflect.TypeOf(args[i]).Kind() == reflect.Slice && dtypeOf(reflect.TypeOf(args[i]).Elem()) == ""
+			if !p.AnyShape || list {
 				continue
 			}
 			var want []int
@@ -333,6 +353,85 @@ func TestMatricesTakeTheirArgumentsShape(t *testing.T) {
 	}
 }
 
+func TestMissingArgumentsTakeTheirDefaults(t *testing.T) {
+	m := spec.ModuleByName("layer-fusion")
+	d := Decoder{Module: m, Tensors: []Tensor{{"a", F32, []int{1}, make([]byte, 4)}, {"b", F32, []int{1}, make([]byte, 4)}}}
+	for raw, want := range map[string]float64{``: spec.DefaultFusionWeight, `,"w":null`: spec.DefaultFusionWeight, `,"w":0`: 0} {
+		args, _, err := d.DecodeArgs(m.Operation("fuse"), json.RawMessage(`{"weights_a":{"tensor":"a"},"weights_b":{"tensor":"b"}`+raw+`}`))
+		if err != nil || args[2] != want {
+			t.Errorf("%q: got %v (%v), want w = %v", raw, args, err, want)
+		}
+	}
+}
+
+func TestTensorsOfAListHaveAnyShape(t *testing.T) {
+	m := spec.ModuleByName("layer-fusion")
+	d := Decoder{Module: m, Tensors: []Tensor{{"a", F32, []int{2, 2}, make([]byte, 16)}, {"b", F32, []int{4}, make([]byte, 16)}}}
+	args, _, err := d.DecodeArgs(m.Operation("plan_fusions"), json.RawMessage(`{"layers":[{"tensor":"a"},{"tensor":"b"}]}`))
+	if want := [][]float32{make([]float32, 4), make([]float32, 4)}; err != nil || !cmp.Equal(args[0], any(want)) {
+		t.Errorf("got %v (%v), want %v", args, err, want)
+	}
+}
+
+func TestKeyedListsAreObjectsInOrder(t *testing.T) {
+	m := spec.ModuleByName("model-surgery")
+	plan := spec.SurgeryPlan{LayersToRemove: spec.Indices{5, 0}, HeadsToPrune: []spec.LayerHeads{{Layer: 10, Heads: spec.Indices{2, 1}}, {Layer: 9}}, NLayers: 12, NHeads: 4, HeadDim: 1}
+	weights := []spec.NamedTensor{
+		{Name: "b", Tensor: spec.Tensor{Shape: []int{1}, Data: []float32{1}}},
+		{Name: "a.x", Tensor: spec.Tensor{Data: []float32{2}}},
+		{Name: "", Tensor: spec.Tensor{Shape: []int{0, 2}}},
+	}
+	e := Encoder{Prefix: "3."}
+	raw, err := e.EncodeArgs(m.Operation("apply"), []any{plan, weights, true})
+	want := `{"plan":{"layers_to_remove":[5,0],"heads_to_prune":{"10":[2,1],"9":[]},"n_layers":12,"n_heads":4,"head_dim":1},` +
+		`"weight_dict":{"b":{"tensor":"3.weight_dict.b"},"a.x":{"tensor":"3.weight_dict.a.x"},"":{"tensor":"3.weight_dict."}},"renumber":true}`
+	if err != nil || string(raw) != want {
+		t.Fatalf("got %s (%v), want %s", raw, err, want)
+	}
+	args, _, err := (&Decoder{Module: m, Tensors: e.Tensors}).DecodeArgs(m.Operation("apply"), raw)
+	if diff := cmp.Diff([]any{plan, weights, true}, args, sameBits); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
+func TestWhatIsNoKeyedListIsInvalid(t *testing.T) {
+	m := spec.ModuleByName("model-surgery")
+	estimate := m.Operation("estimate_reduction")
+	for _, heads := range []string{`[]`, `null`, `{"01":[]}`, `{"+1":[]}`, `{"x":[]}`, `{"":[]}`, `{"1.0":[]}`, `{"9223372036854775808":[]}`, `{"1":null}`, `{"1":[0.5]}`, `{"1":{"tensor":"t"}}`, `{"1":[],"1":[]}`} {
+		raw := `{"plan":{"layers_to_remove":[],"heads_to_prune":` + heads + `,"n_layers":2,"n_heads":2,"head_dim":1}}`
+		d := Decoder{Module: m, Tensors: []Tensor{{"t", I64, []int{1}, make([]byte, 8)}}}
+		if args, _, err := d.DecodeArgs(estimate, json.RawMessage(raw)); !errors.Is(err, spec.Invalid) {
+			t.Errorf("heads_to_prune %s: got %v (%v), want it refused", heads, args, err)
+		}
+	}
+	one := spec.Tensor{Data: []float32{1}}
+	for what, weights := range map[string][]spec.NamedTensor{
+		"a name twice":       {{Name: "a", Tensor: one}, {Name: "a", Tensor: one}},
+		"a name of no UTF-8": {{Name: "\xff", Tensor: one}},
+		"no tensor":          {{Name: "a"}},
+		"a shape of less":    {{Name: "a", Tensor: spec.Tensor{Shape: []int{0}, Data: one.Data}}},
+	} {
+		var e Encoder
+		if raw, err := e.EncodeArgs(m.Operation("apply"), []any{spec.SurgeryPlan{}, weights, false}); !errors.Is(err, spec.Invalid) {
+			t.Errorf("%s: got %s (%v), want it refused", what, raw, err)
+		}
+	}
+}
+
+// A recording writes no field that its program did not have.
+func TestZeroFieldsMayBeMissing(t *testing.T) {
+	m := spec.ModuleByName("model-surgery")
+	result := spec.SurgeryResult{NewWeights: []spec.NamedTensor{{Name: "x"}}, TrueParamReduction: 1}
+	err := (&Decoder{Module: m}).DecodeResult(m.Operation("apply"), json.RawMessage(`{"result":{"layers_removed":1,"heads_pruned":2,"estimated_param_reduction":0.5}}`), &result)
+	if want := (spec.SurgeryResult{TensorsRemoved: 1, HeadsPruned: 2, EstimatedParamReduction: 0.5}); err != nil || !cmp.Equal(result, want) {
+		t.Errorf("got %v (%v), want %v", result, err, want)
+	}
+	err = (&Decoder{Module: m}).DecodeResult(m.Operation("apply"), json.RawMessage(`{"result":{"layers_removed":1,"heads_pruned":2}}`), &result)
+	if !errors.Is(err, spec.Invalid) {
+		t.Errorf("a field that is always written is missing: got %v", err)
+	}
+}
+
 // numbers16 are numbers that every float dtype holds.
 var numbers16 = []float64{0, math.Copysign(0, -1), 1, -1.5, 0x1p-14, math.Inf(1), math.Inf(-1)}
 
@@ -517,6 +616,10 @@ func TestEveryTypeOfValueComesBack(t *testing.T) {
 		A int16   `wire:"0"`
 		B float32 `wire:"1"`
 	}
+	type tensors struct {
+		A spec.Tensor `wire:"a"`
+		B spec.Tensor `wire:"b"`
+	}
 	type all struct {
 		Floats  []float64              `wire:"floats"`
 		Ints    []int                  `wire:"ints"`
@@ -529,6 +632,9 @@ func TestEveryTypeOfValueComesBack(t *testing.T) {
 		Strings []string               `wire:"strings"`
 		Pairs   []pair                 `wire:"pairs"`
 		Lists   [][]int64              `wire:"lists"`
+		Tensors []spec.Tensor          `wire:"tensors"`
+		Nested  []tensors              `wire:"nested"`
+		Indices spec.Indices           `wire:"indices"`
 		Layers  map[string]spec.Matrix `wire:"layers"`
 	}
 	rapid.Check(t, func(t *rapid.T) {

@@ -2,19 +2,23 @@ package dots
 
 import "testing"
 
-func TestSumsOfEveryLength(t *testing.T) {
+func TestDotsOfEveryLength(t *testing.T) {
 	var x, w []float32
-	dot, square := 0.0, 0.0
+	dot, squareX, squareW := 0.0, 0.0, 0.0
 	for i := range 20 {
-		if d, s := WithSquare(x, w); d != dot || s != square {
-			t.Errorf("%d elements: got %v, %v, want %v, %v", len(x), d, s, dot, square)
+		if d, s := WithSquare(x, w); d != dot || s != squareX {
+			t.Errorf("%d elements: got %v, %v, want %v, %v", len(x), d, s, dot, squareX)
 		}
-		if s := Square(x); s != square {
-			t.Errorf("%d elements: got %v, want %v", len(x), s, square)
+		if d, a, b := WithSquares(x, w); d != dot || a != squareX || b != squareW {
+			t.Errorf("%d elements: got %v, %v, %v, want %v, %v, %v", len(x), d, a, b, dot, squareX, squareW)
+		}
+		if s := Square(x); s != squareX {
+			t.Errorf("%d elements: got %v, want %v", len(x), s, squareX)
 		}
 		a, b := i-7, 3*i-20 // sums of products are exact
 		x, w = append(x, float32(a)), append(w, float32(b))
 		dot += float64(a * b)
-		square += float64(a * a)
+		squareX += float64(a * a)
+		squareW += float64(b * b)
 	}
 }
