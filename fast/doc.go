@@ -21,6 +21,7 @@ func Implementation() spec.Implementation {
 		EmbeddingGate:   NewEmbeddingGate,
 		HierarchicalKV:  NewHierarchicalKV,
 		MultiModalBatch: NewMultiModalBatch,
+		SparseMoE:       NewSparseMoE,
 		TernaryQuant:    NewTernaryQuant,
 	}
 	impl.Offers = spec.OffersEverything(impl)

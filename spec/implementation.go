@@ -33,6 +33,7 @@ type Implementation struct {
 	EmbeddingGate   func(EmbeddingGateConfig) (EmbeddingGate, error)
 	HierarchicalKV  func(HierarchicalKVConfig) (HierarchicalKV, error)
 	MultiModalBatch func(MultiModalBatchConfig) (MultiModalBatch, error)
+	SparseMoE       func(SparseMoEConfig) (SparseMoE, error)
 	TernaryQuant    func(TernaryQuantConfig) (TernaryQuant, error)
 }
 

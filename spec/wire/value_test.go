@@ -212,6 +212,9 @@ func TestEncodingsAreThose(t *testing.T) {
 		`{"zero_threshold":0.05}`: func() (json.RawMessage, error) {
 			return e.EncodeConfig(spec.TernaryQuantConfig{ZeroThreshold: 0.05})
 		},
+		`{"n_experts":8,"top_k":2,"hidden_dim":256,"load_balance_weight":0.01,"capacity_factor":0,"seed":0}`: func() (json.RawMessage, error) {
+			return e.EncodeConfig(spec.DefaultSparseMoEConfig())
+		},
 		`{"token_ids":{"tensor":"0.token_ids"},"query_ids":null}`: func() (json.RawMessage, error) {
 			return e.EncodeArgs(op("cot-compress", "compress"), []any{[]int64(nil), []int64(nil)})
 		},
@@ -270,6 +273,16 @@ func TestResultsTakeTheirArgumentsShape(t *testing.T) {
 	var e Encoder
 	if _, err := e.EncodeResult(m.Operation("dequantize"), &[]float32{1}, map[string][]int{"ternary": {2, 2}}); err != nil || !cmp.Equal(e.Tensors[0].Shape, []int{1}) {
 		t.Errorf("a result of another volume has shape %v (%v), want [1]", e.Tensors[0].Shape, err)
+	}
+}
+
+func TestResultsTakeTheShapeOfAMatrixBesideThem(t *testing.T) {
+	route := spec.ModuleByName("sparse-moe").Operation("route")
+	result := &spec.MoERouting{Indices: make([]int32, 6), Weights: spec.Matrix{Rows: 2, Cols: 3, Data: make([]float32, 6)}}
+	var e Encoder
+	// The argument has the same volume, and another shape.
+	if _, err := e.EncodeResult(route, result, map[string][]int{"hidden_states": {6, 1}}); err != nil || !cmp.Equal(e.Tensors[0].Shape, []int{2, 3}) {
+		t.Errorf("%s has the shape %v (%v), want [2 3]", e.Tensors[0].Name, e.Tensors[0].Shape, err)
 	}
 }
 
