@@ -36,6 +36,7 @@ var ownMutants = map[*module][]mutant{
 	crossModalAttnModule:  crossModalAttnMutants,
 	deltaCompressModule:   deltaCompressMutants,
 	sparseMoEModule:       sparseMoEMutants,
+	weightSharingModule:   weightSharingMutants,
 }
 
 func TestEveryMutantDies(t *testing.T) {

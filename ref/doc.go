@@ -21,6 +21,7 @@ func Implementation() spec.Implementation {
 		MultiModalBatch: NewMultiModalBatch,
 		SparseMoE:       NewSparseMoE,
 		TernaryQuant:    NewTernaryQuant,
+		WeightSharing:   NewWeightSharing,
 	}
 	impl.Offers = spec.OffersEverything(impl)
 	return impl

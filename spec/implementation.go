@@ -35,6 +35,7 @@ type Implementation struct {
 	MultiModalBatch func(MultiModalBatchConfig) (MultiModalBatch, error)
 	SparseMoE       func(SparseMoEConfig) (SparseMoE, error)
 	TernaryQuant    func(TernaryQuantConfig) (TernaryQuant, error)
+	WeightSharing   func(WeightSharingConfig) (WeightSharing, error)
 }
 
 // float32Roundoff is the unit roundoff of float32, rounding to nearest.

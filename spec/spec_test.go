@@ -311,6 +311,7 @@ var zeroIsLegal = map[string]bool{
 	"cot-compress: compress_ratio":      true,
 	"cot-compress: alpha":               true,
 	"multimodal-batch: max_wait_rounds": true,
+	"weight-sharing: rank":              true,
 	"sparse-moe: load_balance_weight":   true,
 	"sparse-moe: capacity_factor":       true,
 }

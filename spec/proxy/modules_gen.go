@@ -20,6 +20,7 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"cross-doc-attn": func(impl *spec.Implementation, open func() Handler) { impl.CrossDocAttn = connectCrossDocAttn(open) },
 	"embedding-gate": func(impl *spec.Implementation, open func() Handler) { impl.EmbeddingGate = connectEmbeddingGate(open) },
 	"ternary-quant":  func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
+	"weight-sharing": func(impl *spec.Implementation, open func() Handler) { impl.WeightSharing = connectWeightSharing(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
 	"sparse-moe":     func(impl *spec.Implementation, open func() Handler) { impl.SparseMoE = connectSparseMoE(open) },
 }
@@ -33,6 +34,7 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"cross-doc-attn":   func(impl *spec.Implementation) Handler { return localCrossDocAttn(impl.CrossDocAttn) },
 	"embedding-gate":   func(impl *spec.Implementation) Handler { return localEmbeddingGate(impl.EmbeddingGate) },
 	"ternary-quant":    func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
+	"weight-sharing":   func(impl *spec.Implementation) Handler { return localWeightSharing(impl.WeightSharing) },
 	"delta-compress":   func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
 	"sparse-moe":       func(impl *spec.Implementation) Handler { return localSparseMoE(impl.SparseMoE) },
 }
