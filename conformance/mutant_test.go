@@ -36,6 +36,7 @@ var ownMutants = map[*module][]mutant{
 	crossModalAttnModule:  crossModalAttnMutants,
 	deltaCompressModule:   deltaCompressMutants,
 	sparseMoEModule:       sparseMoEMutants,
+	binaryAttnModule:      binaryAttnMutants,
 	weightSharingModule:   weightSharingMutants,
 }
 

@@ -43,6 +43,7 @@ func modules() []*module {
 		crossDocAttnModule,
 		embeddingGateModule,
 		ternaryQuantModule,
+		binaryAttnModule,
 		weightSharingModule,
 		deltaCompressModule,
 		sparseMoEModule,

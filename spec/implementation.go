@@ -26,6 +26,7 @@ type Implementation struct {
 	// is never called.
 	Offers []string
 
+	BinaryAttn      func(BinaryAttnConfig) (BinaryAttn, error)
 	CotCompress     func(CotCompressConfig) (CotCompress, error)
 	CrossDocAttn    func(CrossDocAttnConfig) (CrossDocAttn, error)
 	CrossModalAttn  func(CrossModalAttnConfig) (CrossModalAttn, error)

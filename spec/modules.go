@@ -22,6 +22,7 @@ var modules = []*Module{
 	crossDocAttn,
 	embeddingGate,
 	ternaryQuant,
+	binaryAttn,
 	weightSharing,
 	deltaCompress,
 	sparseMoE,
