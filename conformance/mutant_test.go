@@ -27,6 +27,9 @@ func mutants(m *module) []mutant {
 }
 
 var ownMutants = map[*module][]mutant{
+	binaryAttnModule:       binaryAttnMutants,
+	weightSharingModule:    weightSharingMutants,
+	sparseMoEModule:        sparseMoEMutants,
 	modelSurgeryModule:     modelSurgeryMutants,
 	layerFusionModule:      layerFusionMutants,
 	sparseWeightModule:     sparseWeightMutants,

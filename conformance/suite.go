@@ -54,12 +54,15 @@ func modules() []*module {
 		longContextChunkModule,
 		modalityRouterModule,
 		ternaryQuantModule,
+		binaryAttnModule,
 		structuredPruneModule,
 		layerFusionModule,
+		weightSharingModule,
 		quantCalibModule,
 		sparseWeightModule,
 		deltaCompressModule,
 		modelSurgeryModule,
+		sparseMoEModule,
 		iterPruneModule,
 	}
 }

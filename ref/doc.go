@@ -12,6 +12,7 @@ import "github.com/squishspec/squishspec/spec"
 func Implementation() spec.Implementation {
 	impl := spec.Implementation{
 		Name: "ref", Version: spec.Version, Language: "Go",
+		BinaryAttn:       NewBinaryAttn,
 		ContextualRerank: NewContextualRerank,
 		CotCompress:      NewCotCompress,
 		CrossDocAttn:     NewCrossDocAttn,
@@ -28,12 +29,14 @@ func Implementation() spec.Implementation {
 		MultiModalBatch:  NewMultiModalBatch,
 		QuantCalib:       NewQuantCalib,
 		RAGPrefetch:      NewRAGPrefetch,
+		SparseMoE:        NewSparseMoE,
 		SparseWeight:     NewSparseWeight,
 		StreamRAG:        NewStreamRAG,
 		StructuredPrune:  NewStructuredPrune,
 		TernaryQuant:     NewTernaryQuant,
 		VideoFramePrune:  NewVideoFramePrune,
 		VisionKVFuse:     NewVisionKVFuse,
+		WeightSharing:    NewWeightSharing,
 	}
 	impl.Offers = spec.OffersEverything(impl)
 	return impl

@@ -26,6 +26,7 @@ type Implementation struct {
 	// is never called.
 	Offers []string
 
+	BinaryAttn       func(BinaryAttnConfig) (BinaryAttn, error)
 	ContextualRerank func(ContextualRerankConfig) (ContextualRerank, error)
 	CotCompress      func(CotCompressConfig) (CotCompress, error)
 	CrossDocAttn     func(CrossDocAttnConfig) (CrossDocAttn, error)
@@ -42,12 +43,14 @@ type Implementation struct {
 	MultiModalBatch  func(MultiModalBatchConfig) (MultiModalBatch, error)
 	QuantCalib       func(QuantCalibConfig) (QuantCalib, error)
 	RAGPrefetch      func(RAGPrefetchConfig) (RAGPrefetch, error)
+	SparseMoE        func(SparseMoEConfig) (SparseMoE, error)
 	SparseWeight     func(SparseWeightConfig) (SparseWeight, error)
 	StreamRAG        func(StreamRAGConfig) (StreamRAG, error)
 	StructuredPrune  func(StructuredPruneConfig) (StructuredPrune, error)
 	TernaryQuant     func(TernaryQuantConfig) (TernaryQuant, error)
 	VideoFramePrune  func(VideoFramePruneConfig) (VideoFramePrune, error)
 	VisionKVFuse     func(VisionKVFuseConfig) (VisionKVFuse, error)
+	WeightSharing    func(WeightSharingConfig) (WeightSharing, error)
 }
 
 // float32Roundoff is the unit roundoff of float32, rounding to nearest.

@@ -30,12 +30,15 @@ var modules = []*Module{
 	longContextChunk,
 	modalityRouter,
 	ternaryQuant,
+	binaryAttn,
 	structuredPrune,
 	layerFusion,
+	weightSharing,
 	quantCalib,
 	sparseWeight,
 	deltaCompress,
 	modelSurgery,
+	sparseMoE,
 	iterPrune,
 }
 

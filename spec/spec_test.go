@@ -323,6 +323,9 @@ var zeroIsLegal = map[string]bool{
 	"iter-prune: end_step":                   true,
 	"iter-prune: regrow_fraction":            true,
 	"structured-prune: sparsity":             true,
+	"weight-sharing: rank":                   true,
+	"sparse-moe: load_balance_weight":        true,
+	"sparse-moe: capacity_factor":            true,
 }
 
 // configName also takes the literature's N and M.

@@ -38,14 +38,17 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 		impl.ModalityRouter = connectModalityRouter(open)
 	},
 	"ternary-quant": func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
+	"binary-attn":   func(impl *spec.Implementation, open func() Handler) { impl.BinaryAttn = connectBinaryAttn(open) },
 	"structured-prune": func(impl *spec.Implementation, open func() Handler) {
 		impl.StructuredPrune = connectStructuredPrune(open)
 	},
 	"layer-fusion":   func(impl *spec.Implementation, open func() Handler) { impl.LayerFusion = connectLayerFusion(open) },
+	"weight-sharing": func(impl *spec.Implementation, open func() Handler) { impl.WeightSharing = connectWeightSharing(open) },
 	"quant-calib":    func(impl *spec.Implementation, open func() Handler) { impl.QuantCalib = connectQuantCalib(open) },
 	"sparse-weight":  func(impl *spec.Implementation, open func() Handler) { impl.SparseWeight = connectSparseWeight(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
 	"model-surgery":  func(impl *spec.Implementation, open func() Handler) { impl.ModelSurgery = connectModelSurgery(open) },
+	"sparse-moe":     func(impl *spec.Implementation, open func() Handler) { impl.SparseMoE = connectSparseMoE(open) },
 	"iter-prune":     func(impl *spec.Implementation, open func() Handler) { impl.IterPrune = connectIterPrune(open) },
 }
 
@@ -66,11 +69,14 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"long-context-chunk": func(impl *spec.Implementation) Handler { return localLongContextChunk(impl.LongContextChunk) },
 	"modality-router":    func(impl *spec.Implementation) Handler { return localModalityRouter(impl.ModalityRouter) },
 	"ternary-quant":      func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
+	"binary-attn":        func(impl *spec.Implementation) Handler { return localBinaryAttn(impl.BinaryAttn) },
 	"structured-prune":   func(impl *spec.Implementation) Handler { return localStructuredPrune(impl.StructuredPrune) },
 	"layer-fusion":       func(impl *spec.Implementation) Handler { return localLayerFusion(impl.LayerFusion) },
+	"weight-sharing":     func(impl *spec.Implementation) Handler { return localWeightSharing(impl.WeightSharing) },
 	"quant-calib":        func(impl *spec.Implementation) Handler { return localQuantCalib(impl.QuantCalib) },
 	"sparse-weight":      func(impl *spec.Implementation) Handler { return localSparseWeight(impl.SparseWeight) },
 	"delta-compress":     func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
 	"model-surgery":      func(impl *spec.Implementation) Handler { return localModelSurgery(impl.ModelSurgery) },
+	"sparse-moe":         func(impl *spec.Implementation) Handler { return localSparseMoE(impl.SparseMoE) },
 	"iter-prune":         func(impl *spec.Implementation) Handler { return localIterPrune(impl.IterPrune) },
 }

@@ -39,14 +39,15 @@ type Encoder struct {
 	Tensors []Tensor
 }
 
-// EncodeConfig encodes a config: all its fields, but for an empty variant and nil
-// slices.
+// EncodeConfig encodes a config: all its fields, but for an empty variant, nil
+// slices and zero matrices.
 func (e *Encoder) EncodeConfig(config any) (json.RawMessage, error) {
 	v := reflect.ValueOf(config)
 	var members []member
 	for i := range v.NumField() {
 		name, f := tagOf(v.Type().Field(i)).name, v.Field(i)
-		if f.IsZero() && (f.Type() == reflect.TypeFor[spec.Variant]() || f.Kind() == reflect.Slice) {
+		isAbsent := f.Type() == reflect.TypeFor[spec.Variant]() || f.Kind() == reflect.Slice || f.Type() == reflect.TypeFor[spec.Matrix]()
+		if f.IsZero() && isAbsent {
 			continue
 		}
 		members = append(members, member{name: name, value: f})
@@ -71,8 +72,10 @@ func (e *Encoder) EncodeArgs(op *spec.Operation, args []any) (json.RawMessage, e
 
 // EncodeResult encodes an operation's result, a pointer as Operation.NewResult
 // returns. shapes are the wire shapes of the arguments, by name: a flat result or a
-// matrix that is like an argument takes that argument's shape; nil leaves it as it
-// is, as does one of another volume or, for a matrix, of other rows. An operation without a result has the empty object.
+// matrix that is like an argument takes that argument's shape, and a flat one that
+// is like a matrix beside it that matrix's; nil leaves it as it is, as does one of
+// another volume or, for a matrix, of other rows. An operation without a result has
+// the empty object.
 func (e *Encoder) EncodeResult(op *spec.Operation, result any, shapes map[string][]int) (json.RawMessage, error) {
 	if op.ResultType() == nil {
 		return e.object("", nil)
@@ -84,9 +87,23 @@ func (e *Encoder) EncodeResult(op *spec.Operation, result any, shapes map[string
 	var members []member
 	for i := range v.NumField() {
 		tag := tagOf(v.Type().Field(i))
-		members = append(members, member{name: tag.name, value: v.Field(i), shape: shapes[tag.like]})
+		shape := shapes[tag.like]
+		if m, ok := sibling(v, tag.like); ok {
+			shape = []int{m.Rows, m.Cols}
+		}
+		members = append(members, member{name: tag.name, value: v.Field(i), shape: shape})
 	}
 	return e.object("", members)
+}
+
+// sibling returns the matrix of that name among the fields of a result.
+func sibling(result reflect.Value, name string) (spec.Matrix, bool) {
+	for i := range result.NumField() {
+		if m, ok := result.Field(i).Interface().(spec.Matrix); ok && name != "" && tagOf(result.Type().Field(i)).name == name {
+			return m, true
+		}
+	}
+	return spec.Matrix{}, false
 }
 
 // A member is a value of an object to be, with the shape to give it. An optional
@@ -329,8 +346,9 @@ func float32Bits(v reflect.Value) uint32 {
 	return math.Float32bits(float32(v.Float()))
 }
 
-// A tag is the `wire` tag of a struct field: its name, and as an option the argument
-// that a flat result is shaped like, or that zero is not written.
+// A tag is the `wire` tag of a struct field: its name, and as an option the
+// argument, or the matrix beside it, that a flat result is shaped like, or that zero
+// is not written.
 type tag struct {
 	name, like string
 	omitZero   bool

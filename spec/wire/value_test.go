@@ -259,6 +259,9 @@ func TestEncodingsAreThose(t *testing.T) {
 		`{"format":"","N":1,"M":2}`: func() (json.RawMessage, error) {
 			return e.EncodeConfig(spec.SparseWeightConfig{N: 1, M: 2})
 		},
+		`{"n_experts":8,"top_k":2,"hidden_dim":256,"load_balance_weight":0.01,"capacity_factor":0,"seed":0}`: func() (json.RawMessage, error) {
+			return e.EncodeConfig(spec.DefaultSparseMoEConfig())
+		},
 		`{"token_ids":{"tensor":"0.token_ids"},"query_ids":null}`: func() (json.RawMessage, error) {
 			return e.EncodeArgs(op("cot-compress", "compress"), []any{[]int64(nil), []int64(nil)})
 		},
@@ -429,6 +432,16 @@ func TestZeroFieldsMayBeMissing(t *testing.T) {
 	err = (&Decoder{Module: m}).DecodeResult(m.Operation("apply"), json.RawMessage(`{"result":{"layers_removed":1,"heads_pruned":2}}`), &result)
 	if !errors.Is(err, spec.Invalid) {
 		t.Errorf("a field that is always written is missing: got %v", err)
+	}
+}
+
+func TestResultsTakeTheShapeOfAMatrixBesideThem(t *testing.T) {
+	route := spec.ModuleByName("sparse-moe").Operation("route")
+	result := &spec.MoERouting{Indices: make([]int32, 6), Weights: spec.Matrix{Rows: 2, Cols: 3, Data: make([]float32, 6)}}
+	var e Encoder
+	// The argument has the same volume, and another shape.
+	if _, err := e.EncodeResult(route, result, map[string][]int{"hidden_states": {6, 1}}); err != nil || !cmp.Equal(e.Tensors[0].Shape, []int{2, 3}) {
+		t.Errorf("%s has the shape %v (%v), want [2 3]", e.Tensors[0].Name, e.Tensors[0].Shape, err)
 	}
 }
 
