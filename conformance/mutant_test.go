@@ -35,6 +35,7 @@ var ownMutants = map[*module][]mutant{
 	ternaryQuantModule:    ternaryQuantMutants,
 	crossModalAttnModule:  crossModalAttnMutants,
 	deltaCompressModule:   deltaCompressMutants,
+	gptqLayerModule:       gptqLayerMutants,
 }
 
 func TestEveryMutantDies(t *testing.T) {

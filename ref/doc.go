@@ -17,6 +17,7 @@ func Implementation() spec.Implementation {
 		CrossModalAttn:  NewCrossModalAttn,
 		DeltaCompress:   NewDeltaCompress,
 		EmbeddingGate:   NewEmbeddingGate,
+		GPTQLayer:       NewGPTQLayer,
 		HierarchicalKV:  NewHierarchicalKV,
 		MultiModalBatch: NewMultiModalBatch,
 		TernaryQuant:    NewTernaryQuant,

@@ -31,6 +31,7 @@ type Implementation struct {
 	CrossModalAttn  func(CrossModalAttnConfig) (CrossModalAttn, error)
 	DeltaCompress   func(DeltaCompressConfig) (DeltaCompress, error)
 	EmbeddingGate   func(EmbeddingGateConfig) (EmbeddingGate, error)
+	GPTQLayer       func(GPTQLayerConfig) (GPTQLayer, error)
 	HierarchicalKV  func(HierarchicalKVConfig) (HierarchicalKV, error)
 	MultiModalBatch func(MultiModalBatchConfig) (MultiModalBatch, error)
 	TernaryQuant    func(TernaryQuantConfig) (TernaryQuant, error)

@@ -23,6 +23,7 @@ var modules = []*Module{
 	embeddingGate,
 	ternaryQuant,
 	deltaCompress,
+	gptqLayer,
 }
 
 // ModuleByName returns the module of that name, or nil where this version does
