@@ -27,6 +27,7 @@ func mutants(m *module) []mutant {
 }
 
 var ownMutants = map[*module][]mutant{
+	gptqLayerModule:        gptqLayerMutants,
 	binaryAttnModule:       binaryAttnMutants,
 	weightSharingModule:    weightSharingMutants,
 	sparseMoEModule:        sparseMoEMutants,

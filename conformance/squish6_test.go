@@ -45,6 +45,14 @@ var recordedFails = map[string][]string{
 	// Of constant weights all go at a target of 50%: TestRecordedIterPrunePrunesConstantWeightsWhole.
 	"iter-prune": {
 		"iter-prune/count", "iter-prune/regrow", "iter-prune/vectors", "iter-prune/equivalence",
+	// Its weights are (inputs, outputs), and most of what is asked it refuses; see
+	// TestGPTQSquish6IsFarWorseThanRoundingToNearest for how it does turned round.
+	"gptq-layer": {
+		"gptq-layer/codes", "gptq-layer/error-feedback", "gptq-layer/scales", "gptq-layer/losses", "gptq-layer/block-size",
+		"gptq-layer/diagonal", "gptq-layer/on-grid", "gptq-layer/rows", "gptq-layer/power-of-two", "gptq-layer/dead-inputs",
+		"gptq-layer/act-order", "gptq-layer/below-nearest", "gptq-layer/damping", "gptq-layer/stats",
+		"gptq-layer/bad-arguments", "gptq-layer/errors-change-nothing", "gptq-layer/inputs-unmodified",
+		"gptq-layer/nothing-aliased", "gptq-layer/vectors", "gptq-layer/equivalence",
 	},
 }
 

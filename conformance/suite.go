@@ -62,6 +62,7 @@ func modules() []*module {
 		sparseWeightModule,
 		deltaCompressModule,
 		modelSurgeryModule,
+		gptqLayerModule,
 		sparseMoEModule,
 		iterPruneModule,
 	}

@@ -21,6 +21,7 @@ func Implementation() spec.Implementation {
 		CrossModalAttn:   NewCrossModalAttn,
 		DeltaCompress:    NewDeltaCompress,
 		EmbeddingGate:    NewEmbeddingGate,
+		GPTQLayer:        NewGPTQLayer,
 		HierarchicalKV:   NewHierarchicalKV,
 		ImageTokenPrune:  NewImageTokenPrune,
 		IterPrune:        NewIterPrune,

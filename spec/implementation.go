@@ -33,6 +33,7 @@ type Implementation struct {
 	CrossModalAttn   func(CrossModalAttnConfig) (CrossModalAttn, error)
 	DeltaCompress    func(DeltaCompressConfig) (DeltaCompress, error)
 	EmbeddingGate    func(EmbeddingGateConfig) (EmbeddingGate, error)
+	GPTQLayer        func(GPTQLayerConfig) (GPTQLayer, error)
 	HierarchicalKV   func(HierarchicalKVConfig) (HierarchicalKV, error)
 	ImageTokenPrune  func(ImageTokenPruneConfig) (ImageTokenPrune, error)
 	IterPrune        func(IterPruneConfig) (IterPrune, error)

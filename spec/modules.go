@@ -38,6 +38,7 @@ var modules = []*Module{
 	sparseWeight,
 	deltaCompress,
 	modelSurgery,
+	gptqLayer,
 	sparseMoE,
 	iterPrune,
 }

@@ -326,6 +326,7 @@ var zeroIsLegal = map[string]bool{
 	"weight-sharing: rank":                   true,
 	"sparse-moe: load_balance_weight":        true,
 	"sparse-moe: capacity_factor":            true,
+	"gptq-layer: group_size":                 true,
 }
 
 // configName also takes the literature's N and M.

@@ -48,6 +48,7 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"sparse-weight":  func(impl *spec.Implementation, open func() Handler) { impl.SparseWeight = connectSparseWeight(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
 	"model-surgery":  func(impl *spec.Implementation, open func() Handler) { impl.ModelSurgery = connectModelSurgery(open) },
+	"gptq-layer":     func(impl *spec.Implementation, open func() Handler) { impl.GPTQLayer = connectGPTQLayer(open) },
 	"sparse-moe":     func(impl *spec.Implementation, open func() Handler) { impl.SparseMoE = connectSparseMoE(open) },
 	"iter-prune":     func(impl *spec.Implementation, open func() Handler) { impl.IterPrune = connectIterPrune(open) },
 }
@@ -77,6 +78,7 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"sparse-weight":      func(impl *spec.Implementation) Handler { return localSparseWeight(impl.SparseWeight) },
 	"delta-compress":     func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
 	"model-surgery":      func(impl *spec.Implementation) Handler { return localModelSurgery(impl.ModelSurgery) },
+	"gptq-layer":         func(impl *spec.Implementation) Handler { return localGPTQLayer(impl.GPTQLayer) },
 	"sparse-moe":         func(impl *spec.Implementation) Handler { return localSparseMoE(impl.SparseMoE) },
 	"iter-prune":         func(impl *spec.Implementation) Handler { return localIterPrune(impl.IterPrune) },
 }
