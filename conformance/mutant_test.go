@@ -35,6 +35,7 @@ var ownMutants = map[*module][]mutant{
 	ternaryQuantModule:    ternaryQuantMutants,
 	crossModalAttnModule:  crossModalAttnMutants,
 	deltaCompressModule:   deltaCompressMutants,
+	zeroQuantV2Module:     zeroQuantV2Mutants,
 }
 
 func TestEveryMutantDies(t *testing.T) {

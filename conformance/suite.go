@@ -44,6 +44,7 @@ func modules() []*module {
 		embeddingGateModule,
 		ternaryQuantModule,
 		deltaCompressModule,
+		zeroQuantV2Module,
 	}
 }
 

@@ -22,6 +22,7 @@ func Implementation() spec.Implementation {
 		HierarchicalKV:  NewHierarchicalKV,
 		MultiModalBatch: NewMultiModalBatch,
 		TernaryQuant:    NewTernaryQuant,
+		ZeroQuantV2:     NewZeroQuantV2,
 	}
 	impl.Offers = spec.OffersEverything(impl)
 	return impl

@@ -34,6 +34,7 @@ type Implementation struct {
 	HierarchicalKV  func(HierarchicalKVConfig) (HierarchicalKV, error)
 	MultiModalBatch func(MultiModalBatchConfig) (MultiModalBatch, error)
 	TernaryQuant    func(TernaryQuantConfig) (TernaryQuant, error)
+	ZeroQuantV2     func(ZeroQuantV2Config) (ZeroQuantV2, error)
 }
 
 // float32Roundoff is the unit roundoff of float32, rounding to nearest.

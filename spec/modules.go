@@ -23,6 +23,7 @@ var modules = []*Module{
 	embeddingGate,
 	ternaryQuant,
 	deltaCompress,
+	zeroQuantV2,
 }
 
 // ModuleByName returns the module of that name, or nil where this version does

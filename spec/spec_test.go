@@ -311,6 +311,7 @@ var zeroIsLegal = map[string]bool{
 	"cot-compress: compress_ratio":      true,
 	"cot-compress: alpha":               true,
 	"multimodal-batch: max_wait_rounds": true,
+	"zero-quant-v2: lorc_rank":          true,
 }
 
 func TestConfigsRefuseEveryFieldOutOfRange(t *testing.T) {

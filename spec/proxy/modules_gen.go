@@ -21,6 +21,7 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"embedding-gate": func(impl *spec.Implementation, open func() Handler) { impl.EmbeddingGate = connectEmbeddingGate(open) },
 	"ternary-quant":  func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
+	"zero-quant-v2":  func(impl *spec.Implementation, open func() Handler) { impl.ZeroQuantV2 = connectZeroQuantV2(open) },
 }
 
 // locals return a Handler over a module's constructor.
@@ -33,4 +34,5 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"embedding-gate":   func(impl *spec.Implementation) Handler { return localEmbeddingGate(impl.EmbeddingGate) },
 	"ternary-quant":    func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
 	"delta-compress":   func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
+	"zero-quant-v2":    func(impl *spec.Implementation) Handler { return localZeroQuantV2(impl.ZeroQuantV2) },
 }
