@@ -36,6 +36,7 @@ var ownMutants = map[*module][]mutant{
 	crossModalAttnModule:  crossModalAttnMutants,
 	deltaCompressModule:   deltaCompressMutants,
 	zeroQuantV2Module:     zeroQuantV2Mutants,
+	awqV2Module:           awqV2Mutants,
 }
 
 func TestEveryMutantDies(t *testing.T) {

@@ -45,6 +45,7 @@ func modules() []*module {
 		ternaryQuantModule,
 		deltaCompressModule,
 		zeroQuantV2Module,
+		awqV2Module,
 	}
 }
 

@@ -12,6 +12,7 @@ import "github.com/squishspec/squishspec/spec"
 func Implementation() spec.Implementation {
 	impl := spec.Implementation{
 		Name: "ref", Version: spec.Version, Language: "Go",
+		AWQv2:           NewAWQv2,
 		CotCompress:     NewCotCompress,
 		CrossDocAttn:    NewCrossDocAttn,
 		CrossModalAttn:  NewCrossModalAttn,

@@ -26,6 +26,7 @@ type Implementation struct {
 	// is never called.
 	Offers []string
 
+	AWQv2           func(AWQv2Config) (AWQv2, error)
 	CotCompress     func(CotCompressConfig) (CotCompress, error)
 	CrossDocAttn    func(CrossDocAttnConfig) (CrossDocAttn, error)
 	CrossModalAttn  func(CrossModalAttnConfig) (CrossModalAttn, error)

@@ -24,6 +24,7 @@ var modules = []*Module{
 	ternaryQuant,
 	deltaCompress,
 	zeroQuantV2,
+	awqV2,
 }
 
 // ModuleByName returns the module of that name, or nil where this version does

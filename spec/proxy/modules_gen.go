@@ -22,6 +22,7 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"ternary-quant":  func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
 	"zero-quant-v2":  func(impl *spec.Implementation, open func() Handler) { impl.ZeroQuantV2 = connectZeroQuantV2(open) },
+	"awq-v2":         func(impl *spec.Implementation, open func() Handler) { impl.AWQv2 = connectAWQv2(open) },
 }
 
 // locals return a Handler over a module's constructor.
@@ -35,4 +36,5 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"ternary-quant":    func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
 	"delta-compress":   func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
 	"zero-quant-v2":    func(impl *spec.Implementation) Handler { return localZeroQuantV2(impl.ZeroQuantV2) },
+	"awq-v2":           func(impl *spec.Implementation) Handler { return localAWQv2(impl.AWQv2) },
 }
