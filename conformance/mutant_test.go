@@ -27,6 +27,8 @@ func mutants(m *module) []mutant {
 }
 
 var ownMutants = map[*module][]mutant{
+	awqV2Module:            awqV2Mutants,
+	zeroQuantV2Module:      zeroQuantV2Mutants,
 	gptqLayerModule:        gptqLayerMutants,
 	binaryAttnModule:       binaryAttnMutants,
 	weightSharingModule:    weightSharingMutants,

@@ -40,7 +40,7 @@ var quantCalibMutants = []mutant{
 			c.Method = spec.CalibrateMinMax
 		}
 	}), ""},
-	{"quant-calib/mse", "is Squish 6.0.0: its codes are not clipped", calibratedAs(asSquish6), ""},
+	{"quant-calib/mse", "is Squish 6.0.0: its codes are not clipped", calibratedAs(calibAsSquish6), ""},
 	{"quant-calib/mse", "takes the maximum", calibratedAs(func(c *spec.QuantCalibConfig) { c.Method = spec.CalibrateMinMax }), ""},
 	{"quant-calib/mse-no-worse", "halves the bound", onCalibrated(func(c spec.QuantCalibConfig, _ spec.Matrix, out *spec.QuantCalibration) {
 		if c.Method == spec.CalibrateMSE {
@@ -49,7 +49,7 @@ var quantCalibMutants = []mutant{
 			}
 		}
 	}), ""},
-	{"quant-calib/codes-in-range", "is Squish 6.0.0: ±max falls on ±127.5", calibratedAs(asSquish6), ""},
+	{"quant-calib/codes-in-range", "is Squish 6.0.0: ±max falls on ±127.5", calibratedAs(calibAsSquish6), ""},
 	{"quant-calib/codes-in-range", "takes one scale for the mean of all", calibratedAs(func(c *spec.QuantCalibConfig) {
 		if !c.PerChannel {
 			c.Variant = spec.Squish6
@@ -80,7 +80,7 @@ var quantCalibMutants = []mutant{
 			out.Scales[i] = out.Scales[0]
 		}
 	}), ""},
-	{"quant-calib/one-scale", "takes the mean", calibratedAs(asSquish6), ""},
+	{"quant-calib/one-scale", "takes the mean", calibratedAs(calibAsSquish6), ""},
 	{"quant-calib/one-scale", "lets the 1 of a channel of zeros have its say", onCalibrated(func(c spec.QuantCalibConfig, x spec.Matrix, out *spec.QuantCalibration) {
 		for channel := range x.Cols {
 			if !c.PerChannel && calibScaleOf(c, x, channel) == 1 {
@@ -108,8 +108,8 @@ var quantCalibMutants = []mutant{
 		return after("calibrate", func(c *proxy.Call) { scales += len(c.Dst.(*spec.QuantCalibration).Scales) })(
 			after("stats", func(c *proxy.Call) { c.Dst.(*spec.QuantCalibStats).Channels = scales })(next))
 	}, ""},
-	{"quant-calib/half-codes-squish6", "puts the bound on a code", calibratedAs(asDocumented), ""},
-	{"quant-calib/mse-squish6", "clips its codes", calibratedAs(asDocumented), ""},
+	{"quant-calib/half-codes-squish6", "puts the bound on a code", calibratedAs(calibAsDocumented), ""},
+	{"quant-calib/mse-squish6", "clips its codes", calibratedAs(calibAsDocumented), ""},
 	{"quant-calib/mean-squish6", "takes the maximum", calibratedAs(func(c *spec.QuantCalibConfig) {
 		if !c.PerChannel {
 			c.Variant = spec.Documented
@@ -117,9 +117,9 @@ var quantCalibMutants = []mutant{
 	}), ""},
 }
 
-func asSquish6(c *spec.QuantCalibConfig) { c.Variant = spec.Squish6 }
+func calibAsSquish6(c *spec.QuantCalibConfig) { c.Variant = spec.Squish6 }
 
-func asDocumented(c *spec.QuantCalibConfig) { c.Variant = spec.Documented }
+func calibAsDocumented(c *spec.QuantCalibConfig) { c.Variant = spec.Documented }
 
 // calibratedAs calibrates by another config, and says that it is the one asked for.
 func calibratedAs(change func(*spec.QuantCalibConfig)) proxy.Layer {

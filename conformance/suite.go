@@ -62,8 +62,10 @@ func modules() []*module {
 		sparseWeightModule,
 		deltaCompressModule,
 		modelSurgeryModule,
+		zeroQuantV2Module,
 		gptqLayerModule,
 		sparseMoEModule,
+		awqV2Module,
 		iterPruneModule,
 	}
 }

@@ -12,6 +12,7 @@ import "github.com/squishspec/squishspec/spec"
 func Implementation() spec.Implementation {
 	impl := spec.Implementation{
 		Name: "ref", Version: spec.Version, Language: "Go",
+		AWQv2:            NewAWQv2,
 		BinaryAttn:       NewBinaryAttn,
 		ContextualRerank: NewContextualRerank,
 		CotCompress:      NewCotCompress,
@@ -38,6 +39,7 @@ func Implementation() spec.Implementation {
 		VideoFramePrune:  NewVideoFramePrune,
 		VisionKVFuse:     NewVisionKVFuse,
 		WeightSharing:    NewWeightSharing,
+		ZeroQuantV2:      NewZeroQuantV2,
 	}
 	impl.Offers = spec.OffersEverything(impl)
 	return impl

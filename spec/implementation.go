@@ -26,6 +26,7 @@ type Implementation struct {
 	// is never called.
 	Offers []string
 
+	AWQv2            func(AWQv2Config) (AWQv2, error)
 	BinaryAttn       func(BinaryAttnConfig) (BinaryAttn, error)
 	ContextualRerank func(ContextualRerankConfig) (ContextualRerank, error)
 	CotCompress      func(CotCompressConfig) (CotCompress, error)
@@ -52,6 +53,7 @@ type Implementation struct {
 	VideoFramePrune  func(VideoFramePruneConfig) (VideoFramePrune, error)
 	VisionKVFuse     func(VisionKVFuseConfig) (VisionKVFuse, error)
 	WeightSharing    func(WeightSharingConfig) (WeightSharing, error)
+	ZeroQuantV2      func(ZeroQuantV2Config) (ZeroQuantV2, error)
 }
 
 // float32Roundoff is the unit roundoff of float32, rounding to nearest.

@@ -38,8 +38,10 @@ var modules = []*Module{
 	sparseWeight,
 	deltaCompress,
 	modelSurgery,
+	zeroQuantV2,
 	gptqLayer,
 	sparseMoE,
+	awqV2,
 	iterPrune,
 }
 

@@ -327,6 +327,7 @@ var zeroIsLegal = map[string]bool{
 	"sparse-moe: load_balance_weight":        true,
 	"sparse-moe: capacity_factor":            true,
 	"gptq-layer: group_size":                 true,
+	"zero-quant-v2: lorc_rank":               true,
 }
 
 // configName also takes the literature's N and M.

@@ -48,8 +48,10 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"sparse-weight":  func(impl *spec.Implementation, open func() Handler) { impl.SparseWeight = connectSparseWeight(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
 	"model-surgery":  func(impl *spec.Implementation, open func() Handler) { impl.ModelSurgery = connectModelSurgery(open) },
+	"zero-quant-v2":  func(impl *spec.Implementation, open func() Handler) { impl.ZeroQuantV2 = connectZeroQuantV2(open) },
 	"gptq-layer":     func(impl *spec.Implementation, open func() Handler) { impl.GPTQLayer = connectGPTQLayer(open) },
 	"sparse-moe":     func(impl *spec.Implementation, open func() Handler) { impl.SparseMoE = connectSparseMoE(open) },
+	"awq-v2":         func(impl *spec.Implementation, open func() Handler) { impl.AWQv2 = connectAWQv2(open) },
 	"iter-prune":     func(impl *spec.Implementation, open func() Handler) { impl.IterPrune = connectIterPrune(open) },
 }
 
@@ -78,7 +80,9 @@ var locals = map[string]func(impl *spec.Implementation) Handler{
 	"sparse-weight":      func(impl *spec.Implementation) Handler { return localSparseWeight(impl.SparseWeight) },
 	"delta-compress":     func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
 	"model-surgery":      func(impl *spec.Implementation) Handler { return localModelSurgery(impl.ModelSurgery) },
+	"zero-quant-v2":      func(impl *spec.Implementation) Handler { return localZeroQuantV2(impl.ZeroQuantV2) },
 	"gptq-layer":         func(impl *spec.Implementation) Handler { return localGPTQLayer(impl.GPTQLayer) },
 	"sparse-moe":         func(impl *spec.Implementation) Handler { return localSparseMoE(impl.SparseMoE) },
+	"awq-v2":             func(impl *spec.Implementation) Handler { return localAWQv2(impl.AWQv2) },
 	"iter-prune":         func(impl *spec.Implementation) Handler { return localIterPrune(impl.IterPrune) },
 }

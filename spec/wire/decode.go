@@ -504,6 +504,11 @@ func (d *Decoder) number(name string, t *Tensor, i int, v reflect.Value) error {
 			return d.reject(name, "elements 0 and 1", data[0])
 		}
 		v.SetBool(data[0] == 1)
+	case v.Type() == reflect.TypeFor[spec.Float16]():
+		if t.DType != F16 {
+			return wrong("dtype F16")
+		}
+		v.SetUint(uint64(binary.LittleEndian.Uint16(data)))
 	case v.CanFloat():
 		if v.Kind() == reflect.Float32 && t.DType == F32 {
 			// Not through float64: that would make a signalling NaN a quiet one.

@@ -18,6 +18,7 @@ import (
 //	int…, uint…, float…, bool, string     number, true or false, string
 //	a float that is not finite            a tensor of shape []
 //	[]float…, []int…, []uint8, []bool     a tensor of one axis
+//	[]spec.Float16                        a tensor of one axis, of dtype F16
 //	spec.Matrix, spec.Heads               a tensor of two and three axes
 //	spec.Tensor                           a tensor of any number of axes
 //	spec.Indices                          a list of whole numbers
@@ -296,6 +297,9 @@ func (e *Encoder) tensor(path string, shape []int, numbers reflect.Value) (json.
 
 // dtypeOf returns the dtype of a tensor of that Go type, "" where there is none.
 func dtypeOf(t reflect.Type) DType {
+	if t == reflect.TypeFor[spec.Float16]() {
+		return F16
+	}
 	switch t.Kind() {
 	case reflect.Float32:
 		return F32
@@ -330,6 +334,8 @@ func appendNumber(data []byte, v reflect.Value) []byte {
 		return append(data, 0)
 	case reflect.Uint8:
 		return append(data, uint8(v.Uint()))
+	case reflect.Uint16: // the bits of a Float16
+		return binary.LittleEndian.AppendUint16(data, uint16(v.Uint()))
 	}
 	for i := range dtypeOf(v.Type()).Size() {
 		data = append(data, byte(v.Int()>>(8*i)))

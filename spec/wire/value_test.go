@@ -69,7 +69,8 @@ func draw(t *rapid.T, v reflect.Value) {
 		shift := 64 - v.Type().Bits()
 		v.SetInt(rapid.Int64().Draw(t, "int") << shift >> shift)
 	case v.CanUint():
-		v.SetUint(uint64(rapid.Uint8().Draw(t, "uint")))
+		shift := 64 - v.Type().Bits()
+		v.SetUint(rapid.Uint64().Draw(t, "uint") << shift >> shift)
 	case v.Kind() == reflect.Float32:
 		v.Set(reflect.ValueOf(float32s.Draw(t, "float")))
 	case v.CanFloat():
@@ -161,21 +162,23 @@ func TestArgumentsComeBack(t *testing.T) {
 			if v := reflect.ValueOf(args[i]); p.Optional && v.Kind() == reflect.Slice && v.IsNil() != reflect.ValueOf(got[i]).IsNil() {
 				t.Fatalf("%s: %#v became %#v: none and empty differ", p.Name, args[i], got[i])
 			}
-			list := reflect.TypeOf(args[i]).Kind() == reflect.Slice && dtypeOf(reflect.TypeOf(args[i]).Elem()) == ""
-			if !p.AnyShape || list {
-				continue
-			}
-			var want []int
-			if m, ok := args[i].(spec.Matrix); ok {
-				want = []int{m.Rows, m.Cols}
-			} else {
-				want = []int{reflect.ValueOf(args[i]).Len()}
-			}
-			if !cmp.Equal(shapes[p.Name], want) {
+			if want := flatShape(args[i]); p.AnyShape && !cmp.Equal(shapes[p.Name], want) {
 				t.Fatalf("%s has the shape %v on the wire, want %v", p.Name, shapes[p.Name], want)
 			}
 		}
 	})
+}
+
+// flatShape is the shape that an argument of any shape has on the wire where nobody
+// says another.
+func flatShape(arg any) []int {
+	if m, ok := arg.(spec.Matrix); ok {
+		return []int{m.Rows, m.Cols}
+	}
+	if v := reflect.ValueOf(arg); v.Kind() == reflect.Slice && dtypeOf(v.Type().Elem()) != "" {
+		return []int{v.Len()}
+	}
+	return nil // as of a list
 }
 
 func TestResultsComeBack(t *testing.T) {
@@ -292,11 +295,23 @@ func TestEncodingsAreThose(t *testing.T) {
 			return e.EncodeResult(op("modality-router", "active_counts"), &map[spec.Modality]int{"b": 2, "a": 1}, nil)
 		},
 		`{}`: func() (json.RawMessage, error) { return e.EncodeResult(op("hierarchical-kv", "put"), nil, nil) },
+		`{"codes":{"tensor":"0.codes"},"indices":{"tensor":"0.indices"},"values":{"tensor":"0.values"},"rows":1,"cols":1}`: func() (json.RawMessage, error) {
+			return e.EncodeArgs(op("zero-quant-v2", "restore"), []any{[]uint8{1}, []int32{0}, []spec.Float16{0x3c00}, 1, 1})
+		},
 	} {
 		e = Encoder{Prefix: "0."}
 		if got, err := encode(); err != nil || string(got) != want {
 			t.Errorf("got %s (%v), want %s", got, err, want)
 		}
+	}
+}
+
+func TestFloat16TravelsAsF16(t *testing.T) {
+	var e Encoder
+	_, err := e.EncodeArgs(spec.ModuleByName("zero-quant-v2").Operation("restore"), []any{[]uint8(nil), []int32(nil), []spec.Float16{0x3c00, 0xfbff}, 1, 1})
+	want := Tensor{"values", F16, []int{2}, []byte{0x00, 0x3c, 0xff, 0xfb}}
+	if diff := cmp.Diff(want, e.Tensors[2]); err != nil || diff != "" {
+		t.Errorf("1 and −65504: %v, %s", err, diff)
 	}
 }
 
@@ -498,6 +513,7 @@ func TestWhatDoesNotFitIsInvalid(t *testing.T) {
 		{"scalar", F32, []int{}, make([]byte, 4)}, {"i64", I64, []int{1}, binary.LittleEndian.AppendUint64(nil, 200)},
 		{"i64x2", I64, []int{1, 2}, make([]byte, 16)}, {"m", F32, []int{1, 1}, make([]byte, 4)}, {"m3", F32, []int{1, 1, 1}, make([]byte, 4)},
 		{"bool", Bool, []int{1}, []byte{1}}, {"int", I32, []int{}, make([]byte, 4)}, {"short", F32, []int{2}, make([]byte, 4)}, {"f8", "F8", []int{1}, make([]byte, 1)},
+		{"u8", U8, []int{1}, []byte{1}},
 	}
 	const quantize, compress, put, forward, add = "ternary-quant/quantize", "cot-compress/compress", "hierarchical-kv/put", "cross-doc-attn/forward", "multimodal-batch/add_request"
 	request := func(field, value string) string {
@@ -525,6 +541,8 @@ func TestWhatDoesNotFitIsInvalid(t *testing.T) {
 		{"ternary-quant/dequantize", `{"ternary":{"tensor":"int"},"scale":"1"}`, "scale"},
 		{"ternary-quant/dequantize", `{"ternary":{"tensor":"int"},"scale":NaN}`, "args"},
 		{"ternary-quant/dequantize", `{"ternary":{"tensor":"int"},"ternary_weights":{"tensor":"i64"},"scale":1}`, "ternary_weights"},
+		{"zero-quant-v2/restore", `{"codes":{"tensor":"bool"},"indices":{"tensor":"i64"}}`, "codes"},
+		{"zero-quant-v2/restore", `{"codes":{"tensor":"u8"},"indices":{"tensor":"i64"},"values":{"tensor":"f32"}}`, "values"},
 		{compress, `{"token_ids":{"tensor":"i64x2"}}`, "token_ids"}, {compress, `{"token_ids":{"tensor":"f32"}}`, "token_ids"},
 		{put, `{"pos":1,"key":{"tensor":"f32"},"value":{"tensor":"m"}}`, "key"}, {put, `{"pos":1,"key":{"tensor":"m"},"value":{"tensor":"m3"}}`, "value"},
 		{put, `{"pos":1,"key":{"tensor":"m"},"value":{"tensor":"m"}}`, "value"},
