@@ -241,15 +241,13 @@ func countCot(c spec.CotCompressConfig, tokens, query []int64) (counts []cotCoun
 }
 
 // cotSaliency is the documented saliency of every position, from brute-force
-// counts. With N steps 1 + (N−df+½)/(df+½) is (N+1)/(df+½), with n tokens
-// dl/avgdl is dl·N/n, and k1+1, k1·(1−b), k1·b are 2.2, 0.3, 0.9.
+// counts.
 func cotSaliency(c spec.CotCompressConfig, tokens, query []int64) []float64 {
 	counts, numSteps := countCot(c, tokens, query)
-	n, steps := float64(len(tokens)), float64(numSteps)
+	n := float64(len(tokens))
 	relevance, information := make([]float64, len(tokens)), make([]float64, len(tokens))
 	for i, own := range counts {
-		length := float64(own.dl) * steps / n
-		relevance[i] = math.Log((steps+1)/(float64(own.df)+0.5)) * 2.2 / (1 + (0.3+0.9*length)/float64(own.tf))
+		relevance[i] = termCount{tf: own.tf, df: own.df, dl: own.dl, docs: numSteps, mean: n / float64(numSteps)}.weight()
 		if own.asked {
 			relevance[i] *= 2
 		}

@@ -189,10 +189,13 @@ func (m *module) checkNoPanic(t *trial) {
 	}
 }
 
-// wildConfig is the default config with one field wild.
+// wildConfig is the default config with one field wild, where it has any.
 func wildConfig(t *trial, m *spec.Module) any {
 	config := reflect.New(reflect.TypeOf(m.Config)).Elem()
 	config.Set(reflect.ValueOf(m.Config))
+	if config.NumField() == 0 {
+		return m.Config
+	}
 	field := config.Field(rapid.IntRange(0, config.NumField()-1).Draw(t.T, "field"))
 	field.Set(wild(t, field.Type()))
 	return config.Interface()

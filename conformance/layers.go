@@ -159,7 +159,7 @@ func usedDestination(c *proxy.Call, place func(string, reflect.Value) reflect.Va
 }
 
 // dirty fills nil buffers of v with memory that looks used, and has no capacity
-// beyond its fence, and sets its numbers and flags.
+// beyond its fence, and sets its numbers, strings and flags.
 func dirty(v reflect.Value, place func(string, reflect.Value) reflect.Value) {
 	switch v.Kind() {
 	case reflect.Bool:
@@ -173,6 +173,11 @@ func dirty(v reflect.Value, place func(string, reflect.Value) reflect.Value) {
 			old := reflect.MakeSlice(v.Type(), 48, 48)
 			fill(old, 0xa5)
 			v.Set(place("result", old).Slice3(0, 24, 48))
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			dirty(v.Index(i), place)
 		}
 	default:
 		fillNumber(v, 0xa5a5a5a5a5a5a5a5)
@@ -224,7 +229,8 @@ func (f *fence) broken() string {
 	return ""
 }
 
-// fill writes the same byte all over the numbers of a buffer.
+// fill writes the same byte all over the numbers of a buffer; strings become that
+// byte.
 func fill(buffer reflect.Value, pattern byte) {
 	for i := range buffer.Len() {
 		fillNumber(buffer.Index(i), uint64(pattern)*0x0101010101010101)
@@ -241,6 +247,8 @@ func fillNumber(v reflect.Value, word uint64) {
 		v.SetInt(int64(word) >> (64 - v.Type().Bits()))
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		v.SetUint(word >> (64 - v.Type().Bits()))
+	case reflect.String:
+		v.SetString(string([]byte{byte(word)}))
 	case reflect.Struct:
 		for i := range v.NumField() {
 			fillNumber(v.Field(i), word)

@@ -27,6 +27,22 @@ func mutants(m *module) []mutant {
 }
 
 var ownMutants = map[*module][]mutant{
+	awqV2Module:            awqV2Mutants,
+	zeroQuantV2Module:      zeroQuantV2Mutants,
+	gptqLayerModule:        gptqLayerMutants,
+	binaryAttnModule:       binaryAttnMutants,
+	weightSharingModule:    weightSharingMutants,
+	sparseMoEModule:        sparseMoEMutants,
+	modelSurgeryModule:     modelSurgeryMutants,
+	layerFusionModule:      layerFusionMutants,
+	sparseWeightModule:     sparseWeightMutants,
+	structuredPruneModule:  structuredPruneMutants,
+	quantCalibModule:       quantCalibMutants,
+	iterPruneModule:        iterPruneMutants,
+	videoFramePruneModule:  videoFramePruneMutants,
+	contextualRerankModule: contextualRerankMutants,
+	streamRAGModule:        streamRAGMutants,
+	ragPrefetchModule:      ragPrefetchMutants,
 	visionKVFuseModule:     visionKVFuseMutants,
 	imageTokenPruneModule:  imageTokenPruneMutants,
 	modalityRouterModule:   modalityRouterMutants,
@@ -289,8 +305,8 @@ func showUsedDestination(next proxy.Handler) proxy.Handler {
 	}
 }
 
-// firstNumber returns the first number in a value, the zero Value where there is
-// none.
+// firstNumber returns the first number, or string, in a value, the zero Value
+// where there is none.
 func firstNumber(v reflect.Value) reflect.Value {
 	switch v.Kind() {
 	case reflect.Slice:
@@ -313,7 +329,7 @@ func firstNumber(v reflect.Value) reflect.Value {
 		}
 	case reflect.Pointer, reflect.Interface:
 		return firstNumber(v.Elem())
-	case reflect.Float32, reflect.Float64, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Uint8:
+	case reflect.Float32, reflect.Float64, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Uint8, reflect.String:
 		return v
 	}
 	return reflect.Value{}
@@ -327,5 +343,7 @@ func increment(n reflect.Value) {
 		n.SetInt(n.Int() + 1)
 	case n.CanUint():
 		n.SetUint(n.Uint() + 1)
+	case n.Kind() == reflect.String:
+		n.SetString(n.String() + "1")
 	}
 }

@@ -25,6 +25,9 @@ type module struct {
 	// deviations are cases of the recording of Squish 6.0.0 that are plainly wrong,
 	// with the reason.
 	deviations map[string]string
+	// deviatesIn is what their failures must name, so that a case is held to the rest
+	// of it; empty for anything.
+	deviatesIn string
 	// rows run the page's rows of the module.
 	rows []row
 }
@@ -38,16 +41,32 @@ func modules() []*module {
 	return []*module{
 		visionKVFuseModule,
 		imageTokenPruneModule,
+		ragPrefetchModule,
 		cotCompressModule,
 		multiModalBatchModule,
+		contextualRerankModule,
 		crossModalAttnModule,
 		hierarchicalKVModule,
+		streamRAGModule,
 		crossDocAttnModule,
+		videoFramePruneModule,
 		embeddingGateModule,
 		longContextChunkModule,
 		modalityRouterModule,
 		ternaryQuantModule,
+		binaryAttnModule,
+		structuredPruneModule,
+		layerFusionModule,
+		weightSharingModule,
+		quantCalibModule,
+		sparseWeightModule,
 		deltaCompressModule,
+		modelSurgeryModule,
+		zeroQuantV2Module,
+		gptqLayerModule,
+		sparseMoEModule,
+		awqV2Module,
+		iterPruneModule,
 	}
 }
 

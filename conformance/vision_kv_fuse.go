@@ -560,4 +560,6 @@ func fuseGetRow(impl spec.Implementation, name spec.WorkloadName, w spec.Workloa
 	return t, nil
 }
 
-func fuseSameResult(t *trial, got, want any) { t.sameFused(*got.(*spec.FusedKV), *want.(*spec.FusedKV)) }
+func fuseSameResult(t *trial, got, want any) {
+	t.sameFused(*got.(*spec.FusedKV), *want.(*spec.FusedKV))
+}

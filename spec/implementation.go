@@ -26,18 +26,34 @@ type Implementation struct {
 	// is never called.
 	Offers []string
 
+	AWQv2            func(AWQv2Config) (AWQv2, error)
+	BinaryAttn       func(BinaryAttnConfig) (BinaryAttn, error)
+	ContextualRerank func(ContextualRerankConfig) (ContextualRerank, error)
 	CotCompress      func(CotCompressConfig) (CotCompress, error)
 	CrossDocAttn     func(CrossDocAttnConfig) (CrossDocAttn, error)
 	CrossModalAttn   func(CrossModalAttnConfig) (CrossModalAttn, error)
 	DeltaCompress    func(DeltaCompressConfig) (DeltaCompress, error)
 	EmbeddingGate    func(EmbeddingGateConfig) (EmbeddingGate, error)
+	GPTQLayer        func(GPTQLayerConfig) (GPTQLayer, error)
 	HierarchicalKV   func(HierarchicalKVConfig) (HierarchicalKV, error)
 	ImageTokenPrune  func(ImageTokenPruneConfig) (ImageTokenPrune, error)
+	IterPrune        func(IterPruneConfig) (IterPrune, error)
+	LayerFusion      func(LayerFusionConfig) (LayerFusion, error)
 	LongContextChunk func(LongContextChunkConfig) (LongContextChunk, error)
 	ModalityRouter   func(ModalityRouterConfig) (ModalityRouter, error)
+	ModelSurgery     func(ModelSurgeryConfig) (ModelSurgery, error)
 	MultiModalBatch  func(MultiModalBatchConfig) (MultiModalBatch, error)
+	QuantCalib       func(QuantCalibConfig) (QuantCalib, error)
+	RAGPrefetch      func(RAGPrefetchConfig) (RAGPrefetch, error)
+	SparseMoE        func(SparseMoEConfig) (SparseMoE, error)
+	SparseWeight     func(SparseWeightConfig) (SparseWeight, error)
+	StreamRAG        func(StreamRAGConfig) (StreamRAG, error)
+	StructuredPrune  func(StructuredPruneConfig) (StructuredPrune, error)
 	TernaryQuant     func(TernaryQuantConfig) (TernaryQuant, error)
+	VideoFramePrune  func(VideoFramePruneConfig) (VideoFramePrune, error)
 	VisionKVFuse     func(VisionKVFuseConfig) (VisionKVFuse, error)
+	WeightSharing    func(WeightSharingConfig) (WeightSharing, error)
+	ZeroQuantV2      func(ZeroQuantV2Config) (ZeroQuantV2, error)
 }
 
 // float32Roundoff is the unit roundoff of float32, rounding to nearest.

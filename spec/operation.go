@@ -101,12 +101,14 @@ type Param struct {
 	// Alias is the recording's name where it differs.
 	Alias string
 	// AnyShape marks a tensor that is flat in Go ([]float32), or a Matrix, and
-	// may have any number of axes on the wire.
+	// may have any number of axes on the wire; of a list, each of its tensors.
 	AnyShape bool
 	// Like names the argument whose wire shape a flat result takes.
 	Like string
-	// Optional arguments may be null or missing: the zero value.
+	// Optional arguments may be null or missing: then they are Default, or the zero
+	// value where that is nil.
 	Optional bool
+	Default  any
 }
 
 // Method returns the Go method of the operation.

@@ -109,6 +109,9 @@ func checkArguments(t *testing.T, name string, o *spec.Operation) {
 		if kind == reflect.Pointer {
 			t.Errorf("%s: argument %s is a second destination", name, p.Name)
 		}
+		if p.Default != nil && (!p.Optional || reflect.TypeOf(p.Default) != o.ArgType(i)) {
+			t.Errorf("%s: argument %s, a %v, has the default %v", name, p.Name, o.ArgType(i), p.Default)
+		}
 		if p.AnyShape && kind != reflect.Slice && o.ArgType(i) != reflect.TypeFor[spec.Matrix]() {
 			t.Errorf("%s: argument %s, a %v, cannot have any shape", name, p.Name, o.ArgType(i))
 		}
@@ -308,11 +311,27 @@ func withField(config any, name string, value reflect.Value) any {
 
 // zeroIsLegal lists the numbers of configs that may be 0.
 var zeroIsLegal = map[string]bool{
-	"cot-compress: compress_ratio":      true,
-	"cot-compress: alpha":               true,
-	"image-token-prune: prune_ratio":    true,
-	"multimodal-batch: max_wait_rounds": true,
+	"cot-compress: compress_ratio":           true,
+	"cot-compress: alpha":                    true,
+	"contextual-rerank: recency_weight":      true,
+	"image-token-prune: prune_ratio":         true,
+	"multimodal-batch: max_wait_rounds":      true,
+	"rag-prefetch: window":                   true,
+	"video-frame-prune: spatial_prune_ratio": true,
+	"iter-prune: initial_sparsity":           true,
+	"iter-prune: start_step":                 true,
+	"iter-prune: end_step":                   true,
+	"iter-prune: regrow_fraction":            true,
+	"structured-prune: sparsity":             true,
+	"weight-sharing: rank":                   true,
+	"sparse-moe: load_balance_weight":        true,
+	"sparse-moe: capacity_factor":            true,
+	"gptq-layer: group_size":                 true,
+	"zero-quant-v2: lorc_rank":               true,
 }
+
+// configName also takes the literature's N and M.
+var configName = regexp.MustCompile(wireName.String() + `|^[NM]$`)
 
 func TestConfigsRefuseEveryFieldOutOfRange(t *testing.T) {
 	for _, m := range spec.Modules() {
@@ -320,7 +339,7 @@ func TestConfigsRefuseEveryFieldOutOfRange(t *testing.T) {
 		for i := range typ.NumField() {
 			field := typ.Field(i)
 			wire := field.Tag.Get("wire")
-			if !wireName.MatchString(wire) {
+			if !configName.MatchString(wire) {
 				t.Errorf("%s: field %s is called %q on the wire", m.Name, field.Name, wire)
 			}
 			where := m.Name + ": " + wire
@@ -757,6 +776,66 @@ func TestCheckMatrix(t *testing.T) {
 		}
 		if err != nil && (!errors.Is(err, spec.Invalid) || !strings.HasPrefix(err.Error(), "gptq-layer: weights: want ")) {
 			t.Errorf("%v: kind %q", err, spec.KindOf(err))
+		}
+	}
+}
+
+func TestCheckTensor(t *testing.T) {
+	six := make([]float32, 6)
+	for _, c := range []struct {
+		x    spec.Tensor
+		fits bool
+	}{
+		{spec.Tensor{Shape: []int{6}, Data: six}, true},
+		{spec.Tensor{Shape: []int{1, 2, 3}, Data: six}, true},
+		{spec.Tensor{Data: six[:1]}, true},
+		{spec.Tensor{Shape: []int{2, 0}}, true},
+		{spec.Tensor{}, false},
+		{spec.Tensor{Data: six}, false},
+		{spec.Tensor{Shape: []int{2, 2}, Data: six}, false},
+		{spec.Tensor{Shape: []int{-2, -3}, Data: six}, false},
+		{spec.Tensor{Shape: []int{1 << 62, 4}}, false}, // 2⁶⁴ is 0 modulo 2⁶⁴
+	} {
+		err := spec.CheckTensor("model-surgery", "x", c.x)
+		if c.fits != (err == nil) || err != nil && (!errors.Is(err, spec.Invalid) || !strings.HasPrefix(err.Error(), "model-surgery: x: want ")) {
+			t.Errorf("shape %v with %d elements: %v", c.x.Shape, len(c.x.Data), err)
+		}
+	}
+}
+
+// A plan is judged without memory or time that its numbers, rather than its lists,
+// would take.
+func TestSurgeryPlansAreJudgedWhateverTheirSize(t *testing.T) {
+	huge := spec.SurgeryPlan{NLayers: math.MaxInt, NHeads: math.MaxInt, HeadDim: 1}
+	pruned := func(p spec.SurgeryPlan, heads ...int) spec.SurgeryPlan {
+		p.HeadsToPrune = []spec.LayerHeads{{Layer: p.NLayers - 1, Heads: heads}}
+		return p
+	}
+	one := huge
+	one.NKVHeads = 1
+	pairs := spec.SurgeryPlan{NLayers: 1, NHeads: 1 << 62, HeadDim: 1, NKVHeads: 1 << 61}
+	long := huge
+	for i := range 100_000 {
+		long.LayersToRemove = append(long.LayersToRemove, 99_999-i)
+	}
+	twice := long
+	twice.LayersToRemove = append(slices.Clone(long.LayersToRemove), 50_000)
+	for what, c := range map[string]struct {
+		plan spec.SurgeryPlan
+		fits bool
+	}{
+		"nothing":                            {huge, true},
+		"the last head":                      {pruned(huge, math.MaxInt-1), true},
+		"a head beyond the last":             {pruned(huge, math.MaxInt), false},
+		"one head of those that share all":   {pruned(one, 0), false},
+		"the last pair":                      {pruned(pairs, 1<<62-1, 1<<62-2), true},
+		"half the last pair":                 {pruned(pairs, 1<<62-1), false},
+		"halves of two pairs":                {pruned(pairs, 1<<62-2, 1<<62-3), false},
+		"a long list of layers, descending":  {long, true},
+		"a long list with one of them twice": {twice, false},
+	} {
+		if err := c.plan.Validate(); c.fits != (err == nil) || err != nil && !errors.Is(err, spec.Invalid) {
+			t.Errorf("%s: %v, want it to fit: %v", what, err, c.fits)
 		}
 	}
 }

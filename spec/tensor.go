@@ -26,6 +26,9 @@ func (m *Matrix) Resize(rows, cols int) {
 	m.Data = Resize(m.Data, rows*cols)
 }
 
+// IsNone reports whether an optional matrix is not given: it is the zero value.
+func IsNone(m Matrix) bool { return m.Rows == 0 && m.Cols == 0 && len(m.Data) == 0 }
+
 // Heads is a (heads, tokens, dim) tensor with one stride between heads: element
 // (h, t, i) is Data[h*Stride + t*Dim + i]. Stride ≥ Tokens*Dim, so that a cache
 // with room for more tokens can be handed out without copying. Elements between
@@ -48,6 +51,17 @@ func (x *Heads) Resize(heads, tokens, dim int) {
 	x.Heads, x.Tokens, x.Dim, x.Stride = heads, tokens, dim, tokens*dim
 	x.Data = Resize(x.Data, heads*tokens*dim)
 }
+
+// A Tensor is a row-major tensor of any number of axes: len(Data) is the product of
+// Shape, which is 1 where there are no axes. The zero value is therefore no tensor.
+type Tensor struct {
+	Shape []int
+	Data  []float32
+}
+
+// Indices are a few indices into something. On the wire they are a list of whole
+// numbers, no tensor.
+type Indices []int
 
 // Resize returns a slice of length n, s itself where its capacity is large
 // enough. The elements are unspecified.
@@ -111,12 +125,32 @@ func CheckHeads(module, name string, x Heads, heads, tokens, dim int) error {
 	return nil
 }
 
+// CheckTensor rejects an argument whose fields do not describe a tensor.
+func CheckTensor(module, name string, x Tensor) error {
+	if n, ok := Volume(x.Shape...); !ok || n != len(x.Data) {
+		return Reject(Invalid, module, name, "a tensor with as many elements as its shape says",
+			fmt.Sprintf("shape %v with %d elements", x.Shape, len(x.Data)))
+	}
+	return nil
+}
+
 // CheckFinite rejects an argument with a NaN or an infinity in it.
 func CheckFinite(module, name string, values []float32) error {
 	for i, v := range values {
 		// The exponent is all ones for NaN and ±Inf only.
 		if math.Float32bits(v)&0x7f800000 == 0x7f800000 {
 			return Reject(Invalid, module, fmt.Sprintf("%s[%d]", name, i), "a finite number", v)
+		}
+	}
+	return nil
+}
+
+// checkFiniteHeads rejects a tensor with a NaN or an infinity in a token. Names
+// are put together for an error only.
+func checkFiniteHeads(module, name string, x Heads) error {
+	for h := range x.Heads {
+		if data := x.Head(h).Data; CheckFinite(module, name, data) != nil {
+			return CheckFinite(module, fmt.Sprintf("%s[%d]", name, h), data)
 		}
 	}
 	return nil

@@ -11,9 +11,13 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"image-token-prune": func(impl *spec.Implementation, open func() Handler) {
 		impl.ImageTokenPrune = connectImageTokenPrune(open)
 	},
+	"rag-prefetch": func(impl *spec.Implementation, open func() Handler) { impl.RAGPrefetch = connectRAGPrefetch(open) },
 	"cot-compress": func(impl *spec.Implementation, open func() Handler) { impl.CotCompress = connectCotCompress(open) },
 	"multimodal-batch": func(impl *spec.Implementation, open func() Handler) {
 		impl.MultiModalBatch = connectMultiModalBatch(open)
+	},
+	"contextual-rerank": func(impl *spec.Implementation, open func() Handler) {
+		impl.ContextualRerank = connectContextualRerank(open)
 	},
 	"cross-modal-attn": func(impl *spec.Implementation, open func() Handler) {
 		impl.CrossModalAttn = connectCrossModalAttn(open)
@@ -21,7 +25,11 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"hierarchical-kv": func(impl *spec.Implementation, open func() Handler) {
 		impl.HierarchicalKV = connectHierarchicalKV(open)
 	},
+	"stream-rag":     func(impl *spec.Implementation, open func() Handler) { impl.StreamRAG = connectStreamRAG(open) },
 	"cross-doc-attn": func(impl *spec.Implementation, open func() Handler) { impl.CrossDocAttn = connectCrossDocAttn(open) },
+	"video-frame-prune": func(impl *spec.Implementation, open func() Handler) {
+		impl.VideoFramePrune = connectVideoFramePrune(open)
+	},
 	"embedding-gate": func(impl *spec.Implementation, open func() Handler) { impl.EmbeddingGate = connectEmbeddingGate(open) },
 	"long-context-chunk": func(impl *spec.Implementation, open func() Handler) {
 		impl.LongContextChunk = connectLongContextChunk(open)
@@ -29,22 +37,52 @@ var connectors = map[string]func(impl *spec.Implementation, open func() Handler)
 	"modality-router": func(impl *spec.Implementation, open func() Handler) {
 		impl.ModalityRouter = connectModalityRouter(open)
 	},
-	"ternary-quant":  func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
+	"ternary-quant": func(impl *spec.Implementation, open func() Handler) { impl.TernaryQuant = connectTernaryQuant(open) },
+	"binary-attn":   func(impl *spec.Implementation, open func() Handler) { impl.BinaryAttn = connectBinaryAttn(open) },
+	"structured-prune": func(impl *spec.Implementation, open func() Handler) {
+		impl.StructuredPrune = connectStructuredPrune(open)
+	},
+	"layer-fusion":   func(impl *spec.Implementation, open func() Handler) { impl.LayerFusion = connectLayerFusion(open) },
+	"weight-sharing": func(impl *spec.Implementation, open func() Handler) { impl.WeightSharing = connectWeightSharing(open) },
+	"quant-calib":    func(impl *spec.Implementation, open func() Handler) { impl.QuantCalib = connectQuantCalib(open) },
+	"sparse-weight":  func(impl *spec.Implementation, open func() Handler) { impl.SparseWeight = connectSparseWeight(open) },
 	"delta-compress": func(impl *spec.Implementation, open func() Handler) { impl.DeltaCompress = connectDeltaCompress(open) },
+	"model-surgery":  func(impl *spec.Implementation, open func() Handler) { impl.ModelSurgery = connectModelSurgery(open) },
+	"zero-quant-v2":  func(impl *spec.Implementation, open func() Handler) { impl.ZeroQuantV2 = connectZeroQuantV2(open) },
+	"gptq-layer":     func(impl *spec.Implementation, open func() Handler) { impl.GPTQLayer = connectGPTQLayer(open) },
+	"sparse-moe":     func(impl *spec.Implementation, open func() Handler) { impl.SparseMoE = connectSparseMoE(open) },
+	"awq-v2":         func(impl *spec.Implementation, open func() Handler) { impl.AWQv2 = connectAWQv2(open) },
+	"iter-prune":     func(impl *spec.Implementation, open func() Handler) { impl.IterPrune = connectIterPrune(open) },
 }
 
 // locals return a Handler over a module's constructor.
 var locals = map[string]func(impl *spec.Implementation) Handler{
 	"vision-kv-fuse":     func(impl *spec.Implementation) Handler { return localVisionKVFuse(impl.VisionKVFuse) },
 	"image-token-prune":  func(impl *spec.Implementation) Handler { return localImageTokenPrune(impl.ImageTokenPrune) },
+	"rag-prefetch":       func(impl *spec.Implementation) Handler { return localRAGPrefetch(impl.RAGPrefetch) },
 	"cot-compress":       func(impl *spec.Implementation) Handler { return localCotCompress(impl.CotCompress) },
 	"multimodal-batch":   func(impl *spec.Implementation) Handler { return localMultiModalBatch(impl.MultiModalBatch) },
+	"contextual-rerank":  func(impl *spec.Implementation) Handler { return localContextualRerank(impl.ContextualRerank) },
 	"cross-modal-attn":   func(impl *spec.Implementation) Handler { return localCrossModalAttn(impl.CrossModalAttn) },
 	"hierarchical-kv":    func(impl *spec.Implementation) Handler { return localHierarchicalKV(impl.HierarchicalKV) },
+	"stream-rag":         func(impl *spec.Implementation) Handler { return localStreamRAG(impl.StreamRAG) },
 	"cross-doc-attn":     func(impl *spec.Implementation) Handler { return localCrossDocAttn(impl.CrossDocAttn) },
+	"video-frame-prune":  func(impl *spec.Implementation) Handler { return localVideoFramePrune(impl.VideoFramePrune) },
 	"embedding-gate":     func(impl *spec.Implementation) Handler { return localEmbeddingGate(impl.EmbeddingGate) },
 	"long-context-chunk": func(impl *spec.Implementation) Handler { return localLongContextChunk(impl.LongContextChunk) },
 	"modality-router":    func(impl *spec.Implementation) Handler { return localModalityRouter(impl.ModalityRouter) },
 	"ternary-quant":      func(impl *spec.Implementation) Handler { return localTernaryQuant(impl.TernaryQuant) },
+	"binary-attn":        func(impl *spec.Implementation) Handler { return localBinaryAttn(impl.BinaryAttn) },
+	"structured-prune":   func(impl *spec.Implementation) Handler { return localStructuredPrune(impl.StructuredPrune) },
+	"layer-fusion":       func(impl *spec.Implementation) Handler { return localLayerFusion(impl.LayerFusion) },
+	"weight-sharing":     func(impl *spec.Implementation) Handler { return localWeightSharing(impl.WeightSharing) },
+	"quant-calib":        func(impl *spec.Implementation) Handler { return localQuantCalib(impl.QuantCalib) },
+	"sparse-weight":      func(impl *spec.Implementation) Handler { return localSparseWeight(impl.SparseWeight) },
 	"delta-compress":     func(impl *spec.Implementation) Handler { return localDeltaCompress(impl.DeltaCompress) },
+	"model-surgery":      func(impl *spec.Implementation) Handler { return localModelSurgery(impl.ModelSurgery) },
+	"zero-quant-v2":      func(impl *spec.Implementation) Handler { return localZeroQuantV2(impl.ZeroQuantV2) },
+	"gptq-layer":         func(impl *spec.Implementation) Handler { return localGPTQLayer(impl.GPTQLayer) },
+	"sparse-moe":         func(impl *spec.Implementation) Handler { return localSparseMoE(impl.SparseMoE) },
+	"awq-v2":             func(impl *spec.Implementation) Handler { return localAWQv2(impl.AWQv2) },
+	"iter-prune":         func(impl *spec.Implementation) Handler { return localIterPrune(impl.IterPrune) },
 }

@@ -91,6 +91,8 @@ func (d *Decoder) DecodeArgs(op *spec.Operation, raw json.RawMessage) (args []an
 			}
 		case !p.Optional:
 			return nil, nil, d.reject(p.Name, "a value", "none")
+		case p.Default != nil:
+			arg.Set(reflect.ValueOf(p.Default))
 		}
 		args = append(args, arg.Interface())
 	}
@@ -200,6 +202,10 @@ func (d *Decoder) decode(name string, raw json.RawMessage, v reflect.Value, p sp
 		return d.matrix(name, raw, v, p)
 	case spec.Heads:
 		return d.heads(name, raw, v)
+	case spec.Tensor:
+		return d.anyTensor(name, raw, v)
+	case spec.Indices:
+		return d.list(name, raw, v, spec.Param{})
 	}
 	switch v.Kind() {
 	case reflect.Bool:
@@ -218,8 +224,10 @@ func (d *Decoder) decode(name string, raw json.RawMessage, v reflect.Value, p sp
 		if isNull(raw) {
 			return d.reject(name, "a value", "null")
 		}
-		if dtypeOf(v.Type().Elem()) == "" {
-			return d.list(name, raw, v)
+		if elem := v.Type().Elem(); isKeyed(elem) {
+			return d.keyed(name, raw, v)
+		} else if dtypeOf(elem) == "" {
+			return d.list(name, raw, v, p)
 		}
 		t, err := d.tensor(name, raw)
 		if err != nil {
@@ -237,14 +245,14 @@ func (d *Decoder) decode(name string, raw json.RawMessage, v reflect.Value, p sp
 	return d.scalar(name, raw, v)
 }
 
-func (d *Decoder) list(name string, raw json.RawMessage, v reflect.Value) error {
+func (d *Decoder) list(name string, raw json.RawMessage, v reflect.Value, p spec.Param) error {
 	var items []json.RawMessage
 	if err := json.Unmarshal(raw, &items); err != nil || isNull(raw) {
 		return d.reject(name, "a list", shorten(raw))
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
 	for i, item := range items {
-		if err := d.decode(fmt.Sprintf("%s[%d]", name, i), item, v.Index(i), spec.Param{}); err != nil {
+		if err := d.decode(fmt.Sprintf("%s[%d]", name, i), item, v.Index(i), spec.Param{AnyShape: p.AnyShape}); err != nil {
 			return err
 		}
 	}
@@ -284,10 +292,15 @@ func (d *Decoder) structure(name string, raw json.RawMessage, v reflect.Value) e
 		v.Set(reflect.ValueOf(defaulter.Default()))
 	}
 	for _, field := range form.fields {
-		key := tagOf(v.Type().Field(field)).name
+		tag := tagOf(v.Type().Field(field))
+		key := tag.name
 		value, ok := members[key]
 		if hasDefault && isNull(value) {
 			delete(members, key)
+			continue
+		}
+		if !ok && tag.omitZero {
+			v.Field(field).SetZero()
 			continue
 		}
 		if !ok {
@@ -299,6 +312,44 @@ func (d *Decoder) structure(name string, raw json.RawMessage, v reflect.Value) e
 		delete(members, key)
 	}
 	return d.nothingElse(members)
+}
+
+// keyed decodes an object into a slice of keys and values, in the order of the text.
+func (d *Decoder) keyed(name string, raw json.RawMessage, v reflect.Value) error {
+	members, err := d.members(name, raw)
+	if isNull(raw) || err != nil {
+		return d.reject(name, "an object", shorten(raw))
+	}
+	form := formOf(v.Type().Elem())
+	v.Set(reflect.MakeSlice(v.Type(), len(members), len(members)))
+	for i, text := range keysInOrder(raw) {
+		key := v.Index(i).Field(form.key)
+		if key.Kind() == reflect.String {
+			key.SetString(text)
+		} else if n, err := strconv.ParseInt(text, 10, key.Type().Bits()); err == nil && strconv.FormatInt(n, 10) == text {
+			key.SetInt(n)
+		} else {
+			return d.reject(name, "whole numbers in their usual form for keys", fmt.Sprintf("%.40q", text))
+		}
+		if err := d.decode(name+"."+text, members[text], v.Index(i).Field(form.value), spec.Param{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keysInOrder returns the keys of an object, which is well formed.
+func keysInOrder(raw json.RawMessage) []string {
+	var keys []string
+	tokens := json.NewDecoder(bytes.NewReader(raw))
+	tokens.Token() // the brace
+	for tokens.More() {
+		key, _ := tokens.Token()
+		keys = append(keys, key.(string))
+		var value json.RawMessage
+		tokens.Decode(&value)
+	}
+	return keys
 }
 
 func (d *Decoder) mapping(name string, raw json.RawMessage, v reflect.Value) error {
@@ -349,6 +400,19 @@ func (d *Decoder) heads(name string, raw json.RawMessage, v reflect.Value) error
 		return d.reject(name, "a tensor of 3 axes", fmt.Sprintf("shape %v", t.Shape))
 	}
 	x := spec.Heads{Heads: t.Shape[0], Tokens: t.Shape[1], Dim: t.Shape[2], Stride: t.Shape[1] * t.Shape[2]}
+	if err := d.numbers(name, t, reflect.ValueOf(&x.Data).Elem()); err != nil {
+		return err
+	}
+	v.Set(reflect.ValueOf(x))
+	return nil
+}
+
+func (d *Decoder) anyTensor(name string, raw json.RawMessage, v reflect.Value) error {
+	t, err := d.tensor(name, raw)
+	if err != nil {
+		return err
+	}
+	x := spec.Tensor{Shape: append([]int{}, t.Shape...)}
 	if err := d.numbers(name, t, reflect.ValueOf(&x.Data).Elem()); err != nil {
 		return err
 	}
@@ -462,6 +526,11 @@ func (d *Decoder) number(name string, t *Tensor, i int, v reflect.Value) error {
 			return d.reject(name, "elements 0 and 1", data[0])
 		}
 		v.SetBool(data[0] == 1)
+	case v.Type() == reflect.TypeFor[spec.Float16]():
+		if t.DType != F16 {
+			return wrong("dtype F16")
+		}
+		v.SetUint(uint64(binary.LittleEndian.Uint16(data)))
 	case v.CanFloat():
 		if v.Kind() == reflect.Float32 && t.DType == F32 {
 			// Not through float64: that would make a signalling NaN a quiet one.

@@ -18,11 +18,16 @@ import (
 //	int…, uint…, float…, bool, string     number, true or false, string
 //	a float that is not finite            a tensor of shape []
 //	[]float…, []int…, []uint8, []bool     a tensor of one axis
+//	[]spec.Float16                        a tensor of one axis, of dtype F16
 //	spec.Matrix, spec.Heads               a tensor of two and three axes
+//	spec.Tensor                           a tensor of any number of axes
+//	spec.Indices                          a list of whole numbers
 //	[]T of anything else                  a list
-//	struct                                an object, keyed by the `wire` tags
+//	struct                                an object, keyed by the `wire` tags; a field
+//	                                      with the option omitzero is left out where it is zero
 //	struct with tags "0", "1", …          a list
 //	struct with a bool tagged "?"         null where that is false
+//	[]struct with tags "@key", "@value"   an object, in the order of the slice
 //	map[string]T                          an object
 //
 // A nil slice for an optional argument is null, and any other is empty. What has no
@@ -35,14 +40,15 @@ type Encoder struct {
 	Tensors []Tensor
 }
 
-// EncodeConfig encodes a config: all its fields, but for an empty variant and nil
-// slices.
+// EncodeConfig encodes a config: all its fields, but for an empty variant, nil
+// slices and zero matrices.
 func (e *Encoder) EncodeConfig(config any) (json.RawMessage, error) {
 	v := reflect.ValueOf(config)
 	var members []member
 	for i := range v.NumField() {
 		name, f := tagOf(v.Type().Field(i)).name, v.Field(i)
-		if f.IsZero() && (f.Kind() == reflect.String || f.Kind() == reflect.Slice) {
+		isAbsent := f.Type() == reflect.TypeFor[spec.Variant]() || f.Kind() == reflect.Slice || f.Type() == reflect.TypeFor[spec.Matrix]()
+		if f.IsZero() && isAbsent {
 			continue
 		}
 		members = append(members, member{name: name, value: f})
@@ -66,9 +72,11 @@ func (e *Encoder) EncodeArgs(op *spec.Operation, args []any) (json.RawMessage, e
 }
 
 // EncodeResult encodes an operation's result, a pointer as Operation.NewResult
-// returns. shapes are the wire shapes of the arguments, by name: a flat result
-// that is like an argument takes that argument's shape; nil leaves it flat, as does
-// one of another volume. An operation without a result has the empty object.
+// returns. shapes are the wire shapes of the arguments, by name: a flat result or a
+// matrix that is like an argument takes that argument's shape, and a flat one that
+// is like a matrix beside it that matrix's; nil leaves it as it is, as does one of
+// another volume or, for a matrix, of other rows. An operation without a result has
+// the empty object.
 func (e *Encoder) EncodeResult(op *spec.Operation, result any, shapes map[string][]int) (json.RawMessage, error) {
 	if op.ResultType() == nil {
 		return e.object("", nil)
@@ -80,18 +88,41 @@ func (e *Encoder) EncodeResult(op *spec.Operation, result any, shapes map[string
 	var members []member
 	for i := range v.NumField() {
 		tag := tagOf(v.Type().Field(i))
-		members = append(members, member{name: tag.name, value: v.Field(i), shape: shapes[tag.like]})
+		shape := shapes[tag.like]
+		if m, ok := sibling(v, tag.like); ok {
+			shape = []int{m.Rows, m.Cols}
+		}
+		members = append(members, member{name: tag.name, value: v.Field(i), shape: shape})
 	}
 	return e.object("", members)
 }
 
+// sibling returns the matrix of that name among the fields of a result.
+func sibling(result reflect.Value, name string) (spec.Matrix, bool) {
+	for i := range result.NumField() {
+		if m, ok := result.Field(i).Interface().(spec.Matrix); ok && name != "" && tagOf(result.Type().Field(i)).name == name {
+			return m, true
+		}
+	}
+	return spec.Matrix{}, false
+}
+
 // A member is a value of an object to be, with the shape to give it. An optional
-// one is null where it is a nil slice.
+// one is null where it is not given.
 type member struct {
 	name     string
 	value    reflect.Value
 	shape    []int
 	optional bool
+}
+
+// isNone reports whether an optional value is not given: a nil slice, or a matrix
+// of nothing.
+func isNone(v reflect.Value) bool {
+	if m, ok := v.Interface().(spec.Matrix); ok {
+		return spec.IsNone(m)
+	}
+	return v.Kind() == reflect.Slice && v.IsNil()
 }
 
 // object encodes an object, which lies at path: that begins its tensors' names.
@@ -110,7 +141,7 @@ func (e *Encoder) object(path string, members []member) (json.RawMessage, error)
 			return nil, err
 		}
 		text := json.RawMessage("null")
-		if !m.optional || m.value.Kind() != reflect.Slice || !m.value.IsNil() {
+		if !m.optional || !isNone(m.value) {
 			if text, err = e.encode(path+m.name, m.value, m.shape); err != nil {
 				return nil, err
 			}
@@ -147,7 +178,10 @@ func (e *Encoder) encode(path string, v reflect.Value, shape []int) (json.RawMes
 		if err := spec.CheckMatrix("wire", path, x, -1, -1); err != nil {
 			return nil, err
 		}
-		return e.tensor(path, []int{x.Rows, x.Cols}, reflect.ValueOf(x.Data))
+		if n, ok := spec.Volume(shape...); len(shape) == 0 || !ok || n != len(x.Data) || shape[len(shape)-1] != x.Cols {
+			shape = []int{x.Rows, x.Cols}
+		}
+		return e.tensor(path, shape, reflect.ValueOf(x.Data))
 	case spec.Heads:
 		if err := spec.CheckHeads("wire", path, x, x.Heads, -1, x.Dim); err != nil {
 			return nil, err
@@ -157,6 +191,13 @@ func (e *Encoder) encode(path string, v reflect.Value, shape []int) (json.RawMes
 			dense = append(dense, x.Head(h).Data...)
 		}
 		return e.tensor(path, []int{x.Heads, x.Tokens, x.Dim}, reflect.ValueOf(dense))
+	case spec.Tensor:
+		if err := spec.CheckTensor("wire", path, x); err != nil {
+			return nil, err
+		}
+		return e.tensor(path, append([]int{}, x.Shape...), reflect.ValueOf(x.Data))
+	case spec.Indices:
+		return json.Marshal(append([]int{}, x...))
 	}
 	switch v.Kind() {
 	case reflect.Float32, reflect.Float64:
@@ -170,7 +211,9 @@ func (e *Encoder) encode(path string, v reflect.Value, shape []int) (json.RawMes
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return json.Marshal(v.Interface())
 	case reflect.Slice:
-		if dtypeOf(v.Type().Elem()) == "" {
+		if elem := v.Type().Elem(); isKeyed(elem) {
+			return e.keyed(path, v)
+		} else if dtypeOf(elem) == "" {
 			return e.list(path, v.Len(), v.Index)
 		}
 		if n, ok := spec.Volume(shape...); shape == nil || !ok || n != v.Len() {
@@ -199,7 +242,27 @@ func (e *Encoder) structure(path string, v reflect.Value) (json.RawMessage, erro
 	}
 	var members []member
 	for _, i := range form.fields {
-		members = append(members, member{name: tagOf(v.Type().Field(i)).name, value: v.Field(i)})
+		tag := tagOf(v.Type().Field(i))
+		if f := v.Field(i); tag.omitZero && f.IsZero() && !(f.CanFloat() && math.Signbit(f.Float())) {
+			continue
+		}
+		members = append(members, member{name: tag.name, value: v.Field(i)})
+	}
+	return e.object(path, members)
+}
+
+// keyed encodes a slice of keys and values. An object cannot hold a key twice.
+func (e *Encoder) keyed(path string, v reflect.Value) (json.RawMessage, error) {
+	form := formOf(v.Type().Elem())
+	seen := map[string]bool{}
+	var members []member
+	for i := range v.Len() {
+		key := fmt.Sprint(v.Index(i).Field(form.key))
+		if seen[key] {
+			return nil, spec.Reject(spec.Invalid, "wire", path, "each key once", fmt.Sprintf("%.40q again", key))
+		}
+		seen[key] = true
+		members = append(members, member{name: key, value: v.Index(i).Field(form.value)})
 	}
 	return e.object(path, members)
 }
@@ -234,6 +297,9 @@ func (e *Encoder) tensor(path string, shape []int, numbers reflect.Value) (json.
 
 // dtypeOf returns the dtype of a tensor of that Go type, "" where there is none.
 func dtypeOf(t reflect.Type) DType {
+	if t == reflect.TypeFor[spec.Float16]() {
+		return F16
+	}
 	switch t.Kind() {
 	case reflect.Float32:
 		return F32
@@ -268,6 +334,8 @@ func appendNumber(data []byte, v reflect.Value) []byte {
 		return append(data, 0)
 	case reflect.Uint8:
 		return append(data, uint8(v.Uint()))
+	case reflect.Uint16: // the bits of a Float16
+		return binary.LittleEndian.AppendUint16(data, uint16(v.Uint()))
 	}
 	for i := range dtypeOf(v.Type()).Size() {
 		data = append(data, byte(v.Int()>>(8*i)))
@@ -284,29 +352,45 @@ func float32Bits(v reflect.Value) uint32 {
 	return math.Float32bits(float32(v.Float()))
 }
 
-// A tag is the `wire` tag of a struct field: its name, and the argument that a
-// flat result is shaped like.
-type tag struct{ name, like string }
+// A tag is the `wire` tag of a struct field: its name, and as an option the
+// argument, or the matrix beside it, that a flat result is shaped like, or that zero
+// is not written.
+type tag struct {
+	name, like string
+	omitZero   bool
+}
 
 func tagOf(f reflect.StructField) tag {
 	name, option, _ := strings.Cut(f.Tag.Get("wire"), ",")
-	return tag{name, strings.TrimPrefix(option, "like=")}
+	like, _ := strings.CutPrefix(option, "like=")
+	if option == "omitzero" {
+		return tag{name: name, omitZero: true}
+	}
+	return tag{name: name, like: like}
 }
 
 // A form says how a struct is encoded.
 type form struct {
-	presence int // index of the field tagged "?", −1 where there is none
-	tuple    bool
-	fields   []int
+	presence   int // index of the field tagged "?", −1 where there is none
+	key, value int // of those tagged "@key" and "@value", −1 where there are none
+	tuple      bool
+	fields     []int
 }
 
+// isKeyed reports whether values of t are a key and a value each.
+func isKeyed(t reflect.Type) bool { return t.Kind() == reflect.Struct && formOf(t).key >= 0 }
+
 func formOf(t reflect.Type) form {
-	f := form{presence: -1}
+	f := form{presence: -1, key: -1, value: -1}
 	for i := range t.NumField() {
 		switch name := tagOf(t.Field(i)).name; name {
 		case "":
 		case "?":
 			f.presence = i
+		case "@key":
+			f.key = i
+		case "@value":
+			f.value = i
 		case "0":
 			f.tuple = true
 			f.fields = append(f.fields, i)

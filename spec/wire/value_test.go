@@ -53,6 +53,13 @@ func draw(t *rapid.T, v reflect.Value) {
 		v.Set(reflect.ValueOf(x))
 		return
 	}
+	if v.Type() == reflect.TypeFor[spec.Tensor]() {
+		x := spec.Tensor{Shape: rapid.SliceOfN(axis, 0, 3).Draw(t, "shape")}
+		n, _ := spec.Volume(x.Shape...)
+		x.Data = rapid.SliceOfN(float32s, n, n).Draw(t, "data")
+		v.Set(reflect.ValueOf(x))
+		return
+	}
 	switch {
 	case v.Kind() == reflect.Bool:
 		v.SetBool(rapid.Bool().Draw(t, "bool"))
@@ -62,7 +69,8 @@ func draw(t *rapid.T, v reflect.Value) {
 		shift := 64 - v.Type().Bits()
 		v.SetInt(rapid.Int64().Draw(t, "int") << shift >> shift)
 	case v.CanUint():
-		v.SetUint(uint64(rapid.Uint8().Draw(t, "uint")))
+		shift := 64 - v.Type().Bits()
+		v.SetUint(rapid.Uint64().Draw(t, "uint") << shift >> shift)
 	case v.Kind() == reflect.Float32:
 		v.Set(reflect.ValueOf(float32s.Draw(t, "float")))
 	case v.CanFloat():
@@ -70,9 +78,21 @@ func draw(t *rapid.T, v reflect.Value) {
 	case v.Kind() == reflect.Slice:
 		n := axis.Draw(t, "length")
 		v.Set(reflect.MakeSlice(v.Type(), n, n))
+		seen := map[any]bool{} // keys stand for themselves
+		kept := 0
 		for i := range n {
 			draw(t, v.Index(i))
+			if isKeyed(v.Type().Elem()) {
+				key := v.Index(i).Field(formOf(v.Type().Elem()).key).Interface()
+				if seen[key] {
+					continue
+				}
+				seen[key] = true
+			}
+			v.Index(kept).Set(v.Index(i))
+			kept++
 		}
+		v.SetLen(kept)
 	case v.Kind() == reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		for range axis.Draw(t, "entries") {
@@ -142,11 +162,23 @@ func TestArgumentsComeBack(t *testing.T) {
 			if v := reflect.ValueOf(args[i]); p.Optional && v.Kind() == reflect.Slice && v.IsNil() != reflect.ValueOf(got[i]).IsNil() {
 				t.Fatalf("%s: %#v became %#v: none and empty differ", p.Name, args[i], got[i])
 			}
-			if v := reflect.ValueOf(args[i]); p.AnyShape && !cmp.Equal(shapes[p.Name], []int{v.Len()}) {
-				t.Fatalf("%s has the shape %v on the wire, want [%d]", p.Name, shapes[p.Name], v.Len())
+			if want := flatShape(args[i]); p.AnyShape && !cmp.Equal(shapes[p.Name], want) {
+				t.Fatalf("%s has the shape %v on the wire, want %v", p.Name, shapes[p.Name], want)
 			}
 		}
 	})
+}
+
+// flatShape is the shape that an argument of any shape has on the wire where nobody
+// says another.
+func flatShape(arg any) []int {
+	if m, ok := arg.(spec.Matrix); ok {
+		return []int{m.Rows, m.Cols}
+	}
+	if v := reflect.ValueOf(arg); v.Kind() == reflect.Slice && dtypeOf(v.Type().Elem()) != "" {
+		return []int{v.Len()}
+	}
+	return nil // as of a list
 }
 
 func TestResultsComeBack(t *testing.T) {
@@ -227,6 +259,12 @@ func TestEncodingsAreThose(t *testing.T) {
 		`{"zero_threshold":0.05}`: func() (json.RawMessage, error) {
 			return e.EncodeConfig(spec.TernaryQuantConfig{ZeroThreshold: 0.05})
 		},
+		`{"format":"","N":1,"M":2}`: func() (json.RawMessage, error) {
+			return e.EncodeConfig(spec.SparseWeightConfig{N: 1, M: 2})
+		},
+		`{"n_experts":8,"top_k":2,"hidden_dim":256,"load_balance_weight":0.01,"capacity_factor":0,"seed":0}`: func() (json.RawMessage, error) {
+			return e.EncodeConfig(spec.DefaultSparseMoEConfig())
+		},
 		`{"token_ids":{"tensor":"0.token_ids"},"query_ids":null}`: func() (json.RawMessage, error) {
 			return e.EncodeArgs(op("cot-compress", "compress"), []any{[]int64(nil), []int64(nil)})
 		},
@@ -257,11 +295,23 @@ func TestEncodingsAreThose(t *testing.T) {
 			return e.EncodeResult(op("modality-router", "active_counts"), &map[spec.Modality]int{"b": 2, "a": 1}, nil)
 		},
 		`{}`: func() (json.RawMessage, error) { return e.EncodeResult(op("hierarchical-kv", "put"), nil, nil) },
+		`{"codes":{"tensor":"0.codes"},"indices":{"tensor":"0.indices"},"values":{"tensor":"0.values"},"rows":1,"cols":1}`: func() (json.RawMessage, error) {
+			return e.EncodeArgs(op("zero-quant-v2", "restore"), []any{[]uint8{1}, []int32{0}, []spec.Float16{0x3c00}, 1, 1})
+		},
 	} {
 		e = Encoder{Prefix: "0."}
 		if got, err := encode(); err != nil || string(got) != want {
 			t.Errorf("got %s (%v), want %s", got, err, want)
 		}
+	}
+}
+
+func TestFloat16TravelsAsF16(t *testing.T) {
+	var e Encoder
+	_, err := e.EncodeArgs(spec.ModuleByName("zero-quant-v2").Operation("restore"), []any{[]uint8(nil), []int32(nil), []spec.Float16{0x3c00, 0xfbff}, 1, 1})
+	want := Tensor{"values", F16, []int{2}, []byte{0x00, 0x3c, 0xff, 0xfb}}
+	if diff := cmp.Diff(want, e.Tensors[2]); err != nil || diff != "" {
+		t.Errorf("1 and −65504: %v, %s", err, diff)
 	}
 }
 
@@ -291,6 +341,122 @@ func TestResultsTakeTheirArgumentsShape(t *testing.T) {
 	var e Encoder
 	if _, err := e.EncodeResult(m.Operation("dequantize"), &[]float32{1}, map[string][]int{"ternary": {2, 2}}); err != nil || !cmp.Equal(e.Tensors[0].Shape, []int{1}) {
 		t.Errorf("a result of another volume has shape %v (%v), want [1]", e.Tensors[0].Shape, err)
+	}
+}
+
+// A matrix has the leading axes of the argument that it is like folded into its
+// rows; the wire restores them.
+func TestMatricesTakeTheirArgumentsShape(t *testing.T) {
+	m := spec.ModuleByName("structured-prune")
+	op := m.Operation("prune")
+	for _, c := range []struct{ like, want []int }{
+		{[]int{2, 1, 4}, []int{2, 1, 4}},
+		{[]int{8}, []int{2, 4}},      // rows of another length
+		{[]int{3, 4}, []int{2, 4}},   // another volume
+		{[]int{0, 4}, []int{2, 4}},   // none
+		{nil, []int{2, 4}},           // no shape
+		{[]int{-2, -4}, []int{2, 4}}, // no shape either
+		{[]int{1, 2, 4}, []int{1, 2, 4}},
+	} {
+		var e Encoder
+		result := &spec.PrunedWeights{Pruned: spec.Matrix{Rows: 2, Cols: 4, Data: make([]float32, 8)}, Mask: make([]bool, 8)}
+		raw, err := e.EncodeResult(op, result, map[string][]int{"weights": c.like})
+		if err != nil || !cmp.Equal(e.Tensors[0].Shape, c.want) {
+			t.Errorf("like %v: shape %v (%v), want %v", c.like, e.Tensors[0].Shape, err, c.want)
+		}
+		got := new(spec.PrunedWeights)
+		if err := (&Decoder{Module: m, Tensors: e.Tensors}).DecodeResult(op, raw, got); err != nil || !cmp.Equal(got, result) {
+			t.Errorf("like %v: got %v (%v)", c.like, got, err)
+		}
+	}
+}
+
+func TestMissingArgumentsTakeTheirDefaults(t *testing.T) {
+	m := spec.ModuleByName("layer-fusion")
+	d := Decoder{Module: m, Tensors: []Tensor{{"a", F32, []int{1}, make([]byte, 4)}, {"b", F32, []int{1}, make([]byte, 4)}}}
+	for raw, want := range map[string]float64{``: spec.DefaultFusionWeight, `,"w":null`: spec.DefaultFusionWeight, `,"w":0`: 0} {
+		args, _, err := d.DecodeArgs(m.Operation("fuse"), json.RawMessage(`{"weights_a":{"tensor":"a"},"weights_b":{"tensor":"b"}`+raw+`}`))
+		if err != nil || args[2] != want {
+			t.Errorf("%q: got %v (%v), want w = %v", raw, args, err, want)
+		}
+	}
+}
+
+func TestTensorsOfAListHaveAnyShape(t *testing.T) {
+	m := spec.ModuleByName("layer-fusion")
+	d := Decoder{Module: m, Tensors: []Tensor{{"a", F32, []int{2, 2}, make([]byte, 16)}, {"b", F32, []int{4}, make([]byte, 16)}}}
+	args, _, err := d.DecodeArgs(m.Operation("plan_fusions"), json.RawMessage(`{"layers":[{"tensor":"a"},{"tensor":"b"}]}`))
+	if want := [][]float32{make([]float32, 4), make([]float32, 4)}; err != nil || !cmp.Equal(args[0], any(want)) {
+		t.Errorf("got %v (%v), want %v", args, err, want)
+	}
+}
+
+func TestKeyedListsAreObjectsInOrder(t *testing.T) {
+	m := spec.ModuleByName("model-surgery")
+	plan := spec.SurgeryPlan{LayersToRemove: spec.Indices{5, 0}, HeadsToPrune: []spec.LayerHeads{{Layer: 10, Heads: spec.Indices{2, 1}}, {Layer: 9}}, NLayers: 12, NHeads: 4, HeadDim: 1}
+	weights := []spec.NamedTensor{
+		{Name: "b", Tensor: spec.Tensor{Shape: []int{1}, Data: []float32{1}}},
+		{Name: "a.x", Tensor: spec.Tensor{Data: []float32{2}}},
+		{Name: "", Tensor: spec.Tensor{Shape: []int{0, 2}}},
+	}
+	e := Encoder{Prefix: "3."}
+	raw, err := e.EncodeArgs(m.Operation("apply"), []any{plan, weights, true})
+	want := `{"plan":{"layers_to_remove":[5,0],"heads_to_prune":{"10":[2,1],"9":[]},"n_layers":12,"n_heads":4,"head_dim":1},` +
+		`"weight_dict":{"b":{"tensor":"3.weight_dict.b"},"a.x":{"tensor":"3.weight_dict.a.x"},"":{"tensor":"3.weight_dict."}},"renumber":true}`
+	if err != nil || string(raw) != want {
+		t.Fatalf("got %s (%v), want %s", raw, err, want)
+	}
+	args, _, err := (&Decoder{Module: m, Tensors: e.Tensors}).DecodeArgs(m.Operation("apply"), raw)
+	if diff := cmp.Diff([]any{plan, weights, true}, args, sameBits); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
+func TestWhatIsNoKeyedListIsInvalid(t *testing.T) {
+	m := spec.ModuleByName("model-surgery")
+	estimate := m.Operation("estimate_reduction")
+	for _, heads := range []string{`[]`, `null`, `{"01":[]}`, `{"+1":[]}`, `{"x":[]}`, `{"":[]}`, `{"1.0":[]}`, `{"9223372036854775808":[]}`, `{"1":null}`, `{"1":[0.5]}`, `{"1":{"tensor":"t"}}`, `{"1":[],"1":[]}`} {
+		raw := `{"plan":{"layers_to_remove":[],"heads_to_prune":` + heads + `,"n_layers":2,"n_heads":2,"head_dim":1}}`
+		d := Decoder{Module: m, Tensors: []Tensor{{"t", I64, []int{1}, make([]byte, 8)}}}
+		if args, _, err := d.DecodeArgs(estimate, json.RawMessage(raw)); !errors.Is(err, spec.Invalid) {
+			t.Errorf("heads_to_prune %s: got %v (%v), want it refused", heads, args, err)
+		}
+	}
+	one := spec.Tensor{Data: []float32{1}}
+	for what, weights := range map[string][]spec.NamedTensor{
+		"a name twice":       {{Name: "a", Tensor: one}, {Name: "a", Tensor: one}},
+		"a name of no UTF-8": {{Name: "\xff", Tensor: one}},
+		"no tensor":          {{Name: "a"}},
+		"a shape of less":    {{Name: "a", Tensor: spec.Tensor{Shape: []int{0}, Data: one.Data}}},
+	} {
+		var e Encoder
+		if raw, err := e.EncodeArgs(m.Operation("apply"), []any{spec.SurgeryPlan{}, weights, false}); !errors.Is(err, spec.Invalid) {
+			t.Errorf("%s: got %s (%v), want it refused", what, raw, err)
+		}
+	}
+}
+
+// A recording writes no field that its program did not have.
+func TestZeroFieldsMayBeMissing(t *testing.T) {
+	m := spec.ModuleByName("model-surgery")
+	result := spec.SurgeryResult{NewWeights: []spec.NamedTensor{{Name: "x"}}, TrueParamReduction: 1}
+	err := (&Decoder{Module: m}).DecodeResult(m.Operation("apply"), json.RawMessage(`{"result":{"layers_removed":1,"heads_pruned":2,"estimated_param_reduction":0.5}}`), &result)
+	if want := (spec.SurgeryResult{TensorsRemoved: 1, HeadsPruned: 2, EstimatedParamReduction: 0.5}); err != nil || !cmp.Equal(result, want) {
+		t.Errorf("got %v (%v), want %v", result, err, want)
+	}
+	err = (&Decoder{Module: m}).DecodeResult(m.Operation("apply"), json.RawMessage(`{"result":{"layers_removed":1,"heads_pruned":2}}`), &result)
+	if !errors.Is(err, spec.Invalid) {
+		t.Errorf("a field that is always written is missing: got %v", err)
+	}
+}
+
+func TestResultsTakeTheShapeOfAMatrixBesideThem(t *testing.T) {
+	route := spec.ModuleByName("sparse-moe").Operation("route")
+	result := &spec.MoERouting{Indices: make([]int32, 6), Weights: spec.Matrix{Rows: 2, Cols: 3, Data: make([]float32, 6)}}
+	var e Encoder
+	// The argument has the same volume, and another shape.
+	if _, err := e.EncodeResult(route, result, map[string][]int{"hidden_states": {6, 1}}); err != nil || !cmp.Equal(e.Tensors[0].Shape, []int{2, 3}) {
+		t.Errorf("%s has the shape %v (%v), want [2 3]", e.Tensors[0].Name, e.Tensors[0].Shape, err)
 	}
 }
 
@@ -347,6 +513,7 @@ func TestWhatDoesNotFitIsInvalid(t *testing.T) {
 		{"scalar", F32, []int{}, make([]byte, 4)}, {"i64", I64, []int{1}, binary.LittleEndian.AppendUint64(nil, 200)},
 		{"i64x2", I64, []int{1, 2}, make([]byte, 16)}, {"m", F32, []int{1, 1}, make([]byte, 4)}, {"m3", F32, []int{1, 1, 1}, make([]byte, 4)},
 		{"bool", Bool, []int{1}, []byte{1}}, {"int", I32, []int{}, make([]byte, 4)}, {"short", F32, []int{2}, make([]byte, 4)}, {"f8", "F8", []int{1}, make([]byte, 1)},
+		{"u8", U8, []int{1}, []byte{1}},
 	}
 	const quantize, compress, put, forward, add = "ternary-quant/quantize", "cot-compress/compress", "hierarchical-kv/put", "cross-doc-attn/forward", "multimodal-batch/add_request"
 	request := func(field, value string) string {
@@ -374,6 +541,8 @@ func TestWhatDoesNotFitIsInvalid(t *testing.T) {
 		{"ternary-quant/dequantize", `{"ternary":{"tensor":"int"},"scale":"1"}`, "scale"},
 		{"ternary-quant/dequantize", `{"ternary":{"tensor":"int"},"scale":NaN}`, "args"},
 		{"ternary-quant/dequantize", `{"ternary":{"tensor":"int"},"ternary_weights":{"tensor":"i64"},"scale":1}`, "ternary_weights"},
+		{"zero-quant-v2/restore", `{"codes":{"tensor":"bool"},"indices":{"tensor":"i64"}}`, "codes"},
+		{"zero-quant-v2/restore", `{"codes":{"tensor":"u8"},"indices":{"tensor":"i64"},"values":{"tensor":"f32"}}`, "values"},
 		{compress, `{"token_ids":{"tensor":"i64x2"}}`, "token_ids"}, {compress, `{"token_ids":{"tensor":"f32"}}`, "token_ids"},
 		{put, `{"pos":1,"key":{"tensor":"f32"},"value":{"tensor":"m"}}`, "key"}, {put, `{"pos":1,"key":{"tensor":"m"},"value":{"tensor":"m3"}}`, "value"},
 		{put, `{"pos":1,"key":{"tensor":"m"},"value":{"tensor":"m"}}`, "value"},
@@ -478,6 +647,10 @@ func TestEveryTypeOfValueComesBack(t *testing.T) {
 		A int16   `wire:"0"`
 		B float32 `wire:"1"`
 	}
+	type tensors struct {
+		A spec.Tensor `wire:"a"`
+		B spec.Tensor `wire:"b"`
+	}
 	type all struct {
 		Floats  []float64              `wire:"floats"`
 		Ints    []int                  `wire:"ints"`
@@ -490,6 +663,9 @@ func TestEveryTypeOfValueComesBack(t *testing.T) {
 		Strings []string               `wire:"strings"`
 		Pairs   []pair                 `wire:"pairs"`
 		Lists   [][]int64              `wire:"lists"`
+		Tensors []spec.Tensor          `wire:"tensors"`
+		Nested  []tensors              `wire:"nested"`
+		Indices spec.Indices           `wire:"indices"`
 		Layers  map[string]spec.Matrix `wire:"layers"`
 	}
 	rapid.Check(t, func(t *rapid.T) {

@@ -7,6 +7,7 @@
 package topk
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
 	"slices"
@@ -95,4 +96,13 @@ func Split(kept, dropped []int, scores, scratch []float64, k int) ([]int, []int)
 		}
 	}
 	return kept, dropped
+}
+
+// Rank is Split with the k kept in order of their scores, the greatest first and
+// of equal ones the earliest. Only they are sorted.
+func Rank(best, rest []int, scores, scratch []float64, k int) ([]int, []int) {
+	from := len(best)
+	best, rest = Split(best, rest, scores, scratch, k)
+	slices.SortStableFunc(best[from:], func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
+	return best, rest
 }

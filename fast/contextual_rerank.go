@@ -1,0 +1,165 @@
+package fast
+
+import (
+	"math"
+
+	"github.com/squishspec/squishspec/fast/internal/bm25"
+	"github.com/squishspec/squishspec/fast/internal/dots"
+	"github.com/squishspec/squishspec/fast/internal/tally"
+	"github.com/squishspec/squishspec/fast/internal/topk"
+	"github.com/squishspec/squishspec/spec"
+)
+
+// NewContextualRerank returns the optimised spec.ContextualRerank, or an error of
+// kind spec.Invalid for a config out of range.
+//
+// Keys are read once, in their order in memory; of documents the query's terms
+// alone are counted, in one pass over each. The best are selected, and only they
+// are sorted.
+func NewContextualRerank(c spec.ContextualRerankConfig) (spec.ContextualRerank, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return &contextualRerank{config: c}, nil
+}
+
+type contextualRerank struct {
+	config                    spec.ContextualRerankConfig
+	content, cosines, scratch []float64
+	query                     tally.Tally // its ids, numbered
+	counts                    []int       // of each term in each document
+	idf                       []float64
+	rest                      []int
+	stats                     spec.ContextualRerankStats
+}
+
+func (r *contextualRerank) Rerank(dst *[]int, keys spec.Heads, query spec.Matrix) error {
+	const m = "contextual-rerank"
+	if err := spec.CheckHeads(m, "keys", keys, r.config.NHeads, -1, r.config.HeadDim); err != nil {
+		return err
+	}
+	if keys.Tokens == 0 || !spec.IsNone(query) && spec.CheckMatrix(m, "query", query, r.config.NHeads, r.config.HeadDim) != nil {
+		return r.config.CheckKeys(keys, query)
+	}
+	r.content = spec.Resize(r.content, keys.Tokens)
+	clear(r.content)
+	finite := 0.0 // NaN where an element is not finite
+	for h := range keys.Heads {
+		head := keys.Head(h)
+		if spec.IsNone(query) {
+			for i := range r.content {
+				_, square := dots.WithSquare(head.Row(i), head.Row(i))
+				r.content[i] += math.Sqrt(square)
+				finite += square * 0
+			}
+		} else {
+			q := query.Row(h)
+			for i := range r.content {
+				dot, square := dots.WithSquare(head.Row(i), q)
+				r.content[i] += dot
+				finite += square * 0
+			}
+		}
+	}
+	if finite != 0 || !spec.IsNone(query) && spec.CheckFinite(m, "query", query.Data) != nil {
+		return r.config.CheckKeys(keys, query)
+	}
+	for i := range r.content {
+		r.content[i] /= float64(keys.Heads)
+	}
+	r.rank(dst, scaleOf(r.content), false)
+	return nil
+}
+
+func (r *contextualRerank) RerankDocs(dst *[]int, queryIDs []int64, docs [][]int64, queryEmbedding []float32, docEmbeddings spec.Matrix) error {
+	if err := r.config.CheckDocs(queryIDs, docs, queryEmbedding, docEmbeddings); err != nil {
+		return err
+	}
+	r.content = spec.Resize(r.content, len(docs))
+	if len(queryEmbedding) > 0 {
+		r.cosines = spec.Resize(r.cosines, len(docs))
+		_, square := dots.WithSquare(queryEmbedding, queryEmbedding)
+		for i := range docs {
+			dot, other := dots.WithSquare(docEmbeddings.Row(i), queryEmbedding)
+			r.cosines[i] = cosineOf(dot, square, other)
+		}
+	}
+	if len(queryIDs) == 0 {
+		copy(r.content, r.cosines)
+		r.rank(dst, scaleOf(r.content), false)
+		return nil
+	}
+	r.byTerms(queryIDs, docs)
+	r.rank(dst, scaleOf(r.content), len(queryEmbedding) > 0)
+	return nil
+}
+
+// byTerms makes BM25 scores of content: a pass over each document counts the terms
+// that the query has.
+func (r *contextualRerank) byTerms(queryIDs []int64, docs [][]int64) {
+	r.query.Reset(len(queryIDs))
+	for _, id := range queryIDs {
+		r.query.Add(id)
+	}
+	asked := r.query.Counts() // how often the query has a term
+	terms := len(asked)
+	r.counts = spec.Resize(r.counts, terms*len(docs))
+	clear(r.counts)
+	r.idf = spec.Resize(r.idf, terms)
+	clear(r.idf) // the number of documents that have a term, at first
+	total := 0
+	for d, doc := range docs {
+		counts := r.counts[d*terms:][:terms]
+		for _, id := range doc {
+			if number, ok := r.query.Find(id); ok {
+				counts[number]++
+			}
+		}
+		for number, n := range counts {
+			if n > 0 {
+				r.idf[number]++
+			}
+		}
+		total += len(doc)
+	}
+	for number, df := range r.idf {
+		r.idf[number] = float64(asked[number]) * bm25.IDF(len(docs), int(df))
+	}
+	mean := float64(total) / float64(len(docs))
+	for d, doc := range docs {
+		score, norm := 0.0, bm25.Norm(len(doc), mean)
+		for number, n := range r.counts[d*terms:][:terms] {
+			if n > 0 {
+				score += bm25.Weight(r.idf[number], float64(n), norm)
+			}
+		}
+		r.content[d] = score
+	}
+}
+
+// rank blends content, scaled and averaged with the cosines where hybrid says so,
+// with recency, and writes the best.
+func (r *contextualRerank) rank(dst *[]int, scale unitScaling, hybrid bool) {
+	n, w := len(r.content), r.config.RecencyWeight
+	var cosine unitScaling
+	if hybrid {
+		cosine = scaleOf(r.cosines)
+	}
+	for i := range r.content {
+		c := scale.of(r.content[i])
+		if hybrid {
+			c = (c + cosine.of(r.cosines[i])) / 2
+		}
+		recency := 0.0
+		if n > 1 {
+			recency = float64(i) / float64(n-1)
+		}
+		r.content[i] = (1-w)*c + w*recency
+	}
+	r.scratch = spec.Resize(r.scratch, n)
+	*dst, r.rest = topk.Rank((*dst)[:0], r.rest[:0], r.content, r.scratch, min(r.config.TopK, n))
+	r.stats.Calls++
+	r.stats.Positions += n
+}
+
+func (r *contextualRerank) Stats() spec.ContextualRerankStats { return r.stats }

@@ -1,0 +1,208 @@
+// Package lrfu orders items by decayed access counts.
+//
+// The idea: a decay that all share changes no order. An item's score is kept as of
+// its last access, together with that time, and two items are compared by
+// log(score) − time·log(decay), the times subtracted as integers first: nothing
+// underflows, and nothing grows with the number of accesses. An indexed heap then
+// has the last of the order on top, and an access moves one item.
+package lrfu
+
+import (
+	"math"
+	"slices"
+
+	"github.com/squishspec/squishspec/fast/internal/ring"
+)
+
+// A Table is the items tracked, numbered by slots. Its zero value is not ready:
+// see New.
+type Table struct {
+	lnDecay float64
+	window  int64
+	now     int64
+	items   []item
+	heap    []int32 // slots, the last of the order first
+	free    []int32
+	recent  ring.Ring[access] // those within the window
+	top     []int32
+}
+
+type item struct {
+	log        float64 // of the score, as of last
+	last       int64
+	count      int
+	score      score
+	place      int32 // in the heap, −1 for a free slot
+	generation uint32
+	window     windowed
+}
+
+// New returns a table whose items decay by a factor in (0, 1] with every access,
+// and of which only the last window accesses count, all where that is 0.
+func New(decay float64, window int) *Table {
+	return &Table{lnDecay: math.Log(decay), window: int64(window)}
+}
+
+// Len returns the number of items tracked.
+func (t *Table) Len() int { return len(t.heap) }
+
+// Count returns the number of accesses to a slot's item that count.
+func (t *Table) Count(slot int32) int { return t.items[slot].count }
+
+// Add makes a slot for an item that is not tracked. Access must follow.
+func (t *Table) Add() (slot int32) {
+	if n := len(t.free); n > 0 {
+		slot, t.free = t.free[n-1], t.free[:n-1]
+	} else {
+		slot = int32(len(t.items))
+		t.items = append(t.items, item{})
+	}
+	it := &t.items[slot]
+	it.place = int32(len(t.heap))
+	t.heap = append(t.heap, slot)
+	return slot
+}
+
+// Access notes an access to a slot's item. Where an older access no longer counts
+// and was the last of another item, that item is dropped: its slot is returned.
+func (t *Table) Access(slot int32) (expired int32, isExpired bool) {
+	t.now++
+	it := &t.items[slot]
+	it.count++
+	if t.window == 0 {
+		it.score.access(t.now, it.last, t.lnDecay)
+	} else {
+		it.window.access(t.now, t.lnDecay)
+		t.recent.Push(access{slot, it.generation})
+	}
+	it.last = t.now
+	t.update(slot)
+	if t.window == 0 || t.now <= t.window {
+		return 0, false
+	}
+	old := *t.recent.Front()
+	t.recent.Pop()
+	it = &t.items[old.slot]
+	if it.generation != old.generation {
+		return 0, false // dropped before
+	}
+	it.count--
+	it.window.expire(t.lnDecay)
+	if it.count == 0 {
+		t.Drop(old.slot)
+		return old.slot, true
+	}
+	t.update(old.slot)
+	return 0, false
+}
+
+// update takes an item's score anew and puts it in its place.
+func (t *Table) update(slot int32) {
+	it := &t.items[slot]
+	if t.window == 0 {
+		it.log = math.Log(it.score.sum + it.score.lost)
+	} else {
+		it.log = math.Log(it.window.score(t.lnDecay))
+	}
+	t.fix(it.place)
+}
+
+// Last returns the slot of the last item in the order. There is one.
+func (t *Table) Last() int32 { return t.heap[0] }
+
+// Drop forgets a slot's item.
+func (t *Table) Drop(slot int32) {
+	place, end := t.items[slot].place, int32(len(t.heap)-1)
+	moved := t.heap[end]
+	t.heap[place], t.items[moved].place = moved, place
+	t.heap = t.heap[:end]
+	if place < end {
+		t.fix(place)
+	}
+	it := &t.items[slot]
+	*it = item{place: -1, generation: it.generation + 1, window: it.window.emptied()}
+	t.free = append(t.free, slot)
+}
+
+// Top appends to dst the slots of the first k items of the order that have count
+// accesses, in order.
+func (t *Table) Top(dst []int32, k, count int) []int32 {
+	// A heap of the best so far, the worst of them first.
+	top := t.top[:0]
+	for _, slot := range t.heap {
+		switch {
+		case t.items[slot].count < count:
+		case len(top) < k:
+			top = append(top, slot)
+			for i := len(top) - 1; i > 0 && t.precedes(top[(i-1)/2], top[i]); i = (i - 1) / 2 {
+				top[i], top[(i-1)/2] = top[(i-1)/2], top[i]
+			}
+		case t.precedes(slot, top[0]):
+			top[0] = slot
+			for i := 0; ; {
+				worst := i
+				for child := 2*i + 1; child <= 2*i+2 && child < len(top); child++ {
+					if t.precedes(top[worst], top[child]) {
+						worst = child
+					}
+				}
+				if worst == i {
+					break
+				}
+				top[i], top[worst] = top[worst], top[i]
+				i = worst
+			}
+		}
+	}
+	slices.SortFunc(top, func(a, b int32) int {
+		switch {
+		case a == b:
+			return 0
+		case t.precedes(a, b):
+			return -1
+		}
+		return 1
+	})
+	t.top = top
+	return append(dst, top...)
+}
+
+// precedes reports whether slot a's item comes before slot b's.
+func (t *Table) precedes(a, b int32) bool {
+	x, y := &t.items[a], &t.items[b]
+	difference := x.log - y.log - float64(x.last-y.last)*t.lnDecay
+	return difference > 0 || difference == 0 && x.last > y.last
+}
+
+// fix moves the item at a place of the heap to where it belongs.
+func (t *Table) fix(place int32) {
+	slot := t.heap[place]
+	for place > 0 {
+		parent := (place - 1) / 2
+		if !t.precedes(t.heap[parent], slot) {
+			break
+		}
+		t.set(place, t.heap[parent])
+		place = parent
+	}
+	for {
+		child := 2*place + 1
+		if child >= int32(len(t.heap)) {
+			break
+		}
+		if next := child + 1; next < int32(len(t.heap)) && t.precedes(t.heap[child], t.heap[next]) {
+			child = next
+		}
+		if !t.precedes(slot, t.heap[child]) {
+			break
+		}
+		t.set(place, t.heap[child])
+		place = child
+	}
+	t.set(place, slot)
+}
+
+func (t *Table) set(place, slot int32) {
+	t.heap[place] = slot
+	t.items[slot].place = place
+}

@@ -1,0 +1,65 @@
+package nm
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// A number is kept where fewer than n beat it: greater ones, and equal ones before
+// it.
+func kept(group []float32, n int) []bool {
+	keep := make([]bool, len(group))
+	for i, w := range group {
+		beaten := 0
+		for j, v := range group {
+			if a, b := math.Abs(float64(v)), math.Abs(float64(w)); a > b || a == b && j < i {
+				beaten++
+			}
+		}
+		keep[i] = beaten < n
+	}
+	return keep
+}
+
+func TestMaskKeepsTheLargestOfEveryGroup(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := rapid.OneOf(rapid.Just(4), rapid.IntRange(2, 2*longest)).Draw(t, "m")
+		n := rapid.IntRange(1, m-1).Draw(t, "n")
+		some := rapid.SampledFrom([]float32{0, float32(math.Copysign(0, -1)), 1, -1, 2, 0x1p-149, -0x1p-149, math.MaxFloat32, -math.MaxFloat32})
+		weights := rapid.SliceOfN(rapid.OneOf(some, rapid.Float32Range(-4, 4)), 3*m, 3*m).Draw(t, "weights")
+		keep, pruned := make([]bool, len(weights)), make([]float32, len(weights))
+		New(n, m).Mask(keep, weights)
+		Select(pruned, weights, keep)
+		for g := 0; g < len(weights); g += m {
+			if want := kept(weights[g:g+m], n); !slices.Equal(keep[g:g+m], want) {
+				t.Fatalf("%d of %v: got %v, want %v", n, weights[g:g+m], keep[g:g+m], want)
+			}
+		}
+		for i, w := range weights {
+			want := uint32(0)
+			if keep[i] {
+				want = math.Float32bits(w)
+			}
+			if got := math.Float32bits(pruned[i]); got != want {
+				t.Fatalf("weight %v, kept %v: got bits %x", w, keep[i], got)
+			}
+		}
+	})
+}
+
+// Every order and every tie of four magnitudes.
+func TestMaskOf4Exhaustively(t *testing.T) {
+	for code := range 4 * 4 * 4 * 4 {
+		w := []float32{float32(code & 3), -float32(code >> 2 & 3), float32(code >> 4 & 3), -float32(code >> 6)}
+		for n := 1; n < 4; n++ {
+			keep := make([]bool, 4)
+			New(n, 4).Mask(keep, w)
+			if want := kept(w, n); !slices.Equal(keep, want) {
+				t.Errorf("%d of %v: got %v, want %v", n, w, keep, want)
+			}
+		}
+	}
+}

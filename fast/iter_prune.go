@@ -1,0 +1,163 @@
+package fast
+
+import (
+	"math"
+
+	"github.com/squishspec/squishspec/fast/internal/radix"
+	"github.com/squishspec/squishspec/fast/internal/topk"
+	"github.com/squishspec/squishspec/spec"
+)
+
+// NewIterPrune returns an optimised spec.IterPrune, or an error of kind
+// spec.Invalid for a config out of range. It also regrows: spec.IterPruneRegrow.
+//
+// A step is linear in the weights: the magnitude at which they are cut is selected
+// by its digits, which checks them besides; one pass without branches writes what
+// lies above the cut, and a second one, only where ties are split, puts back the
+// first of them.
+func NewIterPrune(config spec.IterPruneConfig) (spec.IterPrune, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	return &iterPrune{config: config}, nil
+}
+
+type iterPrune struct {
+	config spec.IterPruneConfig
+	stats  spec.IterPruneStats // but for the mean
+
+	// Scratch.
+	selector   radix.Selector
+	saliencies []float64 // of the weights that may come back
+	positions  []int     // theirs
+}
+
+func (p *iterPrune) PruneStep(dst *spec.IterPruned, weights []float32, step int) error {
+	cut, err := p.cut(weights, p.config.PruneCount(step, len(weights)))
+	if err != nil {
+		return err
+	}
+	dst.Pruned = spec.Resize(dst.Pruned, len(weights))
+	iterPruneTo(dst.Pruned, weights, cut)
+	p.finish(dst, weights, cut)
+	return nil
+}
+
+func (p *iterPrune) PruneRegrow(dst *spec.IterPruned, weights []float32, step int, saliencies []float32) error {
+	k := p.config.PruneCount(step, len(weights))
+	cut, err := p.cut(weights, k)
+	if err != nil {
+		return err
+	}
+	if err := p.config.CheckSaliencies(saliencies, len(weights)); err != nil {
+		return err
+	}
+	dst.Pruned = spec.Resize(dst.Pruned, len(weights))
+	iterPruneTo(dst.Pruned, weights, cut)
+	p.regrow(dst.Pruned, weights, k, saliencies)
+	p.finish(dst, weights, cut)
+	return nil
+}
+
+func (p *iterPrune) CurrentSparsity(step int) float64 { return p.config.Sparsity(step) }
+
+func (p *iterPrune) Stats() spec.IterPruneStats {
+	s := p.stats
+	if s.Processed > 0 {
+		s.Sparsity = float64(s.Zeroed) / float64(s.Processed)
+	}
+	return s
+}
+
+// A iterPruneCut says which weights go: all below the cut's magnitude, and of those
+// that have it the last, all but the first stay of them.
+type iterPruneCut struct {
+	radix.Cut
+	stay int
+}
+
+// cut returns where the k smallest end, and refuses weights that are empty or not
+// finite.
+func (p *iterPrune) cut(weights []float32, k int) (iterPruneCut, error) {
+	cut, finite := p.selector.Smallest(weights, k)
+	if len(weights) == 0 || !finite {
+		return iterPruneCut{}, p.config.CheckWeights(weights)
+	}
+	if p.config.Variant == spec.Squish6 {
+		return iterPruneCut{Cut: cut}, nil
+	}
+	return iterPruneCut{cut, cut.Below + cut.Equal - k}, nil
+}
+
+// iterPruneTo writes the weights, those that go as +0.
+func iterPruneTo(dst, weights []float32, cut iterPruneCut) {
+	if cut == (iterPruneCut{}) { // none goes, also no −0
+		copy(dst, weights)
+		return
+	}
+	dst = dst[:len(weights)]
+	for i, w := range weights {
+		// All ones where the magnitude is above the cut, else 0.
+		mask := uint32((int64(cut.Bits) - int64(radix.Magnitude(w))) >> 63)
+		dst[i] = math.Float32frombits(math.Float32bits(w) & mask)
+	}
+	for i := 0; cut.stay > 0; i++ {
+		if radix.Magnitude(weights[i]) == cut.Bits {
+			dst[i] = weights[i]
+			cut.stay--
+		}
+	}
+}
+
+// regrow puts back, of the k weights that pruned lacks, the non-zero ones of highest
+// saliency, and takes as many of the smallest of the others out.
+func (p *iterPrune) regrow(pruned, weights []float32, k int, saliencies []float32) {
+	p.positions, p.saliencies = p.positions[:0], p.saliencies[:0]
+	for i, w := range weights {
+		if pruned[i] == 0 && w != 0 {
+			p.positions = append(p.positions, i)
+			p.saliencies = append(p.saliencies, float64(saliencies[i]))
+		}
+	}
+	r := p.config.RegrowCount(k, len(weights), len(p.positions))
+	if r == 0 {
+		return
+	}
+	// The smallest of the others are the next in the order in which weights go.
+	next, _ := p.selector.Smallest(weights, k+r)
+	iterPruneTo(pruned, weights, iterPruneCut{next, next.Below + next.Equal - k - r})
+
+	least, ties := topk.Cut(p.saliencies, r)
+	for _, i := range p.positions {
+		s := float64(saliencies[i])
+		if s == least {
+			ties--
+		}
+		if s > least || s == least && ties >= 0 {
+			pruned[i] = weights[i]
+		}
+	}
+}
+
+// finish writes the share of zeros and counts the step. A cut above 0 leaves no
+// zero in, so that those that went are all there are; regrowing swaps non-zeros.
+func (p *iterPrune) finish(dst *spec.IterPruned, weights []float32, cut iterPruneCut) {
+	zeros := cut.Below + cut.Equal - cut.stay
+	if cut.Bits == 0 {
+		zeros = countZeros(weights)
+	}
+	dst.Sparsity = float64(zeros) / float64(len(weights))
+	p.stats.Steps++
+	p.stats.Zeroed += zeros
+	p.stats.Processed += len(weights)
+}
+
+func countZeros(weights []float32) int {
+	zeros := 0
+	for _, w := range weights {
+		if w == 0 {
+			zeros++
+		}
+	}
+	return zeros
+}

@@ -1,0 +1,190 @@
+package fast
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/squishspec/squishspec/fast/internal/nm"
+	"github.com/squishspec/squishspec/fast/internal/sparse"
+	"github.com/squishspec/squishspec/spec"
+)
+
+// NewSparseWeight returns the optimised spec.SparseWeight, or an error of kind
+// spec.Invalid for a config out of range. It also computes with what it stores and
+// packs it: spec.SparseWeightProduct and spec.SparseWeightStorage.
+func NewSparseWeight(c spec.SparseWeightConfig) (spec.SparseWeight, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	s := &sparseWeight{config: c, selector: nm.New(c.N, c.M)}
+	switch groups := (sparse.NM{N: c.N, M: c.M}); c.Format {
+	case spec.FormatNM:
+		s.format = groups
+	case spec.FormatNMPacked:
+		s.format = sparse.Packed{NM: groups, Bits: c.PlaceBits()}
+	case spec.FormatCSR:
+		s.format = sparse.CSR{}
+	case spec.FormatBitmap:
+		s.format = sparse.Bitmap{}
+	}
+	return s, nil
+}
+
+type sparseWeight struct {
+	config     spec.SparseWeightConfig
+	format     sparse.Index
+	rows, cols int // 0 before anything is stored
+	index      []uint8
+	values     []float32 // row by row, ascending columns
+	stats      spec.SparseWeightStats
+
+	selector *nm.Selector
+	mask     []bool   // of a row
+	columns  []uint32 // of a row
+}
+
+func (s *sparseWeight) Compress(weights spec.Matrix) error {
+	if err := s.config.CheckWeights(weights); err != nil {
+		return err
+	}
+	s.rows, s.cols = weights.Rows, weights.Cols
+	s.index = s.format.Begin(s.index, s.rows, s.cols)
+	s.values = s.values[:0]
+	for r := range s.rows {
+		row := weights.Row(r)
+		if s.config.Format.IsNM() {
+			s.mask = spec.Resize(s.mask, s.cols)
+			s.selector.Mask(s.mask, row)
+			s.columns = sparse.Marked(s.columns[:0], s.mask)
+		} else {
+			s.columns = sparse.NonZeros(s.columns[:0], row)
+		}
+		s.index = s.format.Append(s.index, s.rows, s.cols, r, s.columns)
+		s.values = slices.Grow(s.values, len(s.columns))
+		values := s.values[len(s.values):][:len(s.columns)]
+		for i, c := range s.columns {
+			values[i] = row[c]
+		}
+		s.values = s.values[:len(s.values)+len(values)]
+	}
+	s.stats.Compressions++
+	return nil
+}
+
+func (s *sparseWeight) Decompress(dst *spec.Matrix) error {
+	if s.rows == 0 {
+		return s.config.NothingStored()
+	}
+	dst.Resize(s.rows, s.cols)
+	clear(dst.Data)
+	values := s.values
+	for r := range s.rows {
+		s.columns = s.format.Row(s.columns[:0], s.index, s.rows, s.cols, r)
+		row := dst.Row(r)
+		stored := values[:len(s.columns)]
+		for i, c := range s.columns {
+			row[c] = stored[i]
+		}
+		values = values[len(s.columns):]
+	}
+	s.stats.Decompressions++
+	return nil
+}
+
+func (s *sparseWeight) Multiply(dst *[]float32, vector []float32) error {
+	if s.rows == 0 {
+		return s.config.NothingStored()
+	}
+	if err := s.config.CheckVector(vector, s.cols); err != nil {
+		return err
+	}
+	*dst = spec.Resize(*dst, s.rows)
+	values := s.values
+	for r := range s.rows {
+		s.columns = s.format.Row(s.columns[:0], s.index, s.rows, s.cols, r)
+		stored, sum := values[:len(s.columns)], 0.0
+		for i, c := range s.columns {
+			sum += float64(stored[i]) * float64(vector[c])
+		}
+		(*dst)[r] = float32(sum)
+		values = values[len(s.columns):]
+	}
+	return nil
+}
+
+func (s *sparseWeight) MemoryBytes() int { return len(s.index) + 4*len(s.values) }
+
+func (s *sparseWeight) DenseMemoryBytes() int { return 4 * s.rows * s.cols }
+
+func (s *sparseWeight) CompressionRatio() float64 {
+	if s.rows == 0 {
+		return 0
+	}
+	return float64(s.DenseMemoryBytes()) / float64(s.MemoryBytes())
+}
+
+func (s *sparseWeight) Stats() spec.SparseWeightStats {
+	stats := s.stats
+	stats.Ratio = s.CompressionRatio()
+	return stats
+}
+
+func (s *sparseWeight) Pack(dst *[]uint8) error {
+	if s.rows == 0 {
+		return s.config.NothingStored()
+	}
+	*dst = spec.Resize(*dst, s.MemoryBytes())
+	values := (*dst)[copy(*dst, s.index):]
+	for i, v := range s.values {
+		binary.LittleEndian.PutUint32(values[4*i:], math.Float32bits(v))
+	}
+	return nil
+}
+
+// Unpack checks the bytes where they are, and then copies them.
+func (s *sparseWeight) Unpack(packed []uint8, rows, cols int) error {
+	if err := s.config.CheckShape(rows, cols); err != nil {
+		return err
+	}
+	end, n, ok := s.format.Split(packed, rows, cols)
+	if !ok || len(packed) != end+4*n {
+		return rejectSparse("as many bytes as the index and its values take", fmt.Sprintf("%d for shape (%d, %d)", len(packed), rows, cols))
+	}
+	index, values := packed[:end], packed[end:]
+	if err := s.format.Check(index, rows, cols); err != nil {
+		return rejectSparse("an index that packing writes", err)
+	}
+	for r, at := 0, 0; r < rows; r++ {
+		s.columns = s.format.Row(s.columns[:0], index, rows, cols, r)
+		for i, c := range s.columns {
+			v := math.Float32frombits(binary.LittleEndian.Uint32(values[4*at:]))
+			if v-v != 0 {
+				return rejectSparse("finite values", fmt.Sprintf("%v in row %d, column %d", v, r, c))
+			}
+			if v == 0 && !s.storesZero(i, int(c)) {
+				return rejectSparse("zeros where the format stores them", fmt.Sprintf("one in row %d, column %d", r, c))
+			}
+			at++
+		}
+	}
+	s.rows, s.cols = rows, cols
+	s.index = append(s.index[:0], index...)
+	s.values = spec.Resize(s.values, n)
+	for i := range s.values {
+		s.values[i] = math.Float32frombits(binary.LittleEndian.Uint32(values[4*i:]))
+	}
+	return nil
+}
+
+// storesZero reports whether value i of a row, in column c, may be zero: in a group
+// with fewer than N other weights the first zeros are stored, so that all columns
+// of the group before it have values.
+func (s *sparseWeight) storesZero(i, c int) bool {
+	return s.config.Format.IsNM() && c%s.config.M == i%s.config.N
+}
+
+func rejectSparse(want string, got any) error {
+	return spec.Reject(spec.Invalid, "sparse-weight", "packed", want, got)
+}

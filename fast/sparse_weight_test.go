@@ -1,0 +1,65 @@
+package fast
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/squishspec/squishspec/spec"
+)
+
+func TestSparseWeightAllocatesNothingInTheSteadyState(t *testing.T) {
+	for _, format := range spec.SparseFormats {
+		s, err := NewSparseWeight(spec.SparseWeightConfig{Format: format, N: 2, M: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := spec.Matrix{Rows: 7, Cols: 20, Data: make([]float32, 140)}
+		for i := range w.Data {
+			w.Data[i] = float32(i % 3)
+		}
+		var dense spec.Matrix
+		var product []float32
+		var packed []uint8
+		calls := func() {
+			err = errors.Join(err, s.Compress(w), s.Decompress(&dense),
+				s.(spec.SparseWeightProduct).Multiply(&product, w.Row(0)), s.(spec.SparseWeightStorage).Pack(&packed))
+		}
+		calls()
+		if n := testing.AllocsPerRun(20, calls); n != 0 || err != nil {
+			t.Errorf("%s: %v allocations a call, %v", format, n, err)
+		}
+	}
+}
+
+func TestSparseWeightNamesWhatItRefuses(t *testing.T) {
+	one := []uint8{0, 0, 128, 63} // float32(1)
+	for _, c := range []struct {
+		format spec.SparseFormat
+		packed []uint8
+		cols   int
+		want   string
+	}{
+		{spec.FormatCSR, make([]uint8, 8), 1<<30 + 1, "cols: want at most 1073741824 elements, got (1, 1073741825)"},
+		{spec.FormatNM, nil, 65540, "cols: want at most 65536 columns, which 2 bytes hold, got 65540"},
+		{spec.FormatNM, nil, 6, "cols: want a multiple of M (4) columns, got 6"},
+		{spec.FormatCSR, []uint8{0, 0, 0, 0, 255, 255, 255, 255}, 1, "packed: want as many bytes as the index and its values take, got 8 for shape (1, 1)"},
+		{spec.FormatCSR, append([]uint8{0, 0, 0, 0, 1, 0, 0, 0, 1, 0}, one...), 1, "packed: want an index that packing writes, got column 1 in row 0 where one of 0 to 0 may stand"},
+		{spec.FormatCSR, []uint8{0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 128}, 1, "packed: want zeros where the format stores them, got one in row 0, column 0"},
+		{spec.FormatBitmap, append([]uint8{2}, one...), 1, "packed: want an index that packing writes, got a last byte 2 that is not filled up with 0"},
+		{spec.FormatBitmap, []uint8{1, 0, 0, 128, 255}, 1, "packed: want finite values, got -Inf in row 0, column 0"},
+	} {
+		s, err := NewSparseWeight(spec.SparseWeightConfig{Format: c.format, N: 2, M: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.(spec.SparseWeightStorage).Unpack(c.packed, 1, c.cols)
+		if spec.KindOf(err) != spec.Invalid || strings.TrimPrefix(err.Error(), "sparse-weight: ") != c.want {
+			t.Errorf("%s: got %v, want %s", c.format, err, c.want)
+		}
+		var dense spec.Matrix
+		if err := s.Decompress(&dense); spec.KindOf(err) != spec.State || s.Stats() != (spec.SparseWeightStats{}) {
+			t.Errorf("%s: after a refusal got %v, and stats %v", c.format, err, s.Stats())
+		}
+	}
+}
