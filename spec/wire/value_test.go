@@ -225,6 +225,22 @@ func TestConfigsComeBack(t *testing.T) {
 	}
 }
 
+// TestZeroConfigsComeBack: what is empty does not turn into a default that is not.
+func TestZeroConfigsComeBack(t *testing.T) {
+	for _, m := range spec.Modules() {
+		config := reflect.Zero(reflect.TypeOf(m.Config)).Interface()
+		var e Encoder
+		raw, err := e.EncodeConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := (&Decoder{Module: m, Tensors: e.Tensors}).DecodeConfig(raw)
+		if diff := cmp.Diff(config, got, sameBits); err != nil || diff != "" {
+			t.Errorf("%s: %s: %v %s", m.Name, raw, err, diff)
+		}
+	}
+}
+
 func TestMissingConfigFieldsTakeTheirDefaults(t *testing.T) {
 	for _, m := range spec.Modules() {
 		for _, raw := range []string{"", "null", "{}"} {
