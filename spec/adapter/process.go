@@ -237,7 +237,7 @@ func (p *Process) exchange(what string, timeout time.Duration, request *wire.Fra
 	p.traffic.Calls++
 	p.traffic.Elapsed += time.Since(began)
 	if got, want := answer.Metadata["id"], request.Metadata["id"]; want != "" && got != want {
-		return nil, p.child.lapse(spec.Crashed, fmt.Sprintf("%s: id: want %s, got %s", what, quoted(request.Metadata, "id"), quoted(answer.Metadata, "id")))
+		return nil, p.child.lapse(spec.Crashed, fmt.Sprintf("%s: id: want %s, got %s%s", what, quoted(request.Metadata, "id"), quoted(answer.Metadata, "id"), because(answer.Metadata)))
 	}
 	if p.options.Validate {
 		if err := ValidateAnswer(request.Metadata["cmd"], answer); err != nil {
