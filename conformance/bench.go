@@ -11,6 +11,7 @@ import (
 
 	"github.com/squishspec/squishspec/ref"
 	"github.com/squishspec/squishspec/spec"
+	"github.com/squishspec/squishspec/spec/proxy"
 )
 
 // A row runs one row of the page on an implementation.
@@ -39,20 +40,33 @@ type timing struct {
 	note func() string
 }
 
-// round makes the calls of a round and returns how long they took.
-func (t *timing) round() (time.Duration, error) {
+// A Clock runs calls and returns how long they took. One of an implementation in
+// another process tells the time that they took there; what they came to is then
+// nobody's.
+type Clock func(calls func() error) (time.Duration, error)
+
+// wallClock is the clock of an implementation in this process.
+func wallClock(calls func() error) (time.Duration, error) {
+	began := time.Now()
+	err := calls()
+	return time.Since(began), err
+}
+
+// round makes the calls of a round and returns how long they took by a clock.
+func (t *timing) round(clock Clock) (time.Duration, error) {
 	if t.refill != nil {
 		if err := t.refill(); err != nil {
 			return 0, err
 		}
 	}
-	began := time.Now()
-	for i := range t.calls {
-		if err := t.call(i); err != nil {
-			return 0, err
+	return clock(func() error {
+		for i := range t.calls {
+			if err := t.call(i); err != nil {
+				return err
+			}
 		}
-	}
-	return time.Since(began), nil
+		return nil
+	})
 }
 
 // A RowResult is one row of one workload on one implementation.
@@ -70,7 +84,9 @@ type RowResult struct {
 	Unit string  `json:"unit"`
 	// PageRatio is the measured figure over the page's: below 1 is faster.
 	PageRatio float64 `json:"page_ratio"`
-	// Allocs and Bytes are allocations a call.
+	// PeerRatio is the measured figure over a peer's, 0 where there is none.
+	PeerRatio float64 `json:"peer_ratio,omitempty"`
+	// Allocs and Bytes are allocations a call, 0 where it is made in another process.
 	Allocs float64 `json:"allocs"`
 	Bytes  float64 `json:"bytes"`
 	// Checked says that the output of the timed calls was compared with ref's.
@@ -79,6 +95,15 @@ type RowResult struct {
 	Calls int `json:"calls"`
 	// Note says what the output is worth: the energy that a low rank keeps.
 	Note string `json:"note,omitempty"`
+}
+
+// Value is the measured figure: the median in nanoseconds, or what a row that is no
+// latency came to.
+func (r *RowResult) Value() float64 {
+	if r.NS != nil {
+		return r.NS.Median
+	}
+	return *r.Figure
 }
 
 // A Spread is the least, the middle and the greatest of several samples.
@@ -97,9 +122,9 @@ const samples = 11
 
 // Bench times the page's rows on an implementation, for about budget each, and
 // calls each with every result. modules restricts it to those names, where there
-// are any. An output that differs from ref's ends the run: a time counts only if
-// the output was right.
-func Bench(ctx context.Context, impl spec.Implementation, budget time.Duration, moduleNames []string, each func(RowResult)) error {
+// are any. clock is nil for an implementation in this process. An output that
+// differs from ref's ends the run: a time counts only if the output was right.
+func Bench(ctx context.Context, impl spec.Implementation, clock Clock, budget time.Duration, moduleNames []string, each func(RowResult)) error {
 	if err := impl.Validate(); err != nil {
 		return err
 	}
@@ -120,7 +145,7 @@ func Bench(ctx context.Context, impl spec.Implementation, budget time.Duration, 
 				if !impl.OffersVariant(m.spec, rowVariant(m.spec, name)) {
 					continue
 				}
-				result, err := r.measure(impl, name, budget)
+				result, err := r.measure(impl, clock, name, budget)
 				if isUnsupported(err) {
 					continue
 				}
@@ -143,15 +168,32 @@ func rowVariant(m *spec.Module, name spec.WorkloadName) spec.Variant {
 	return spec.Documented
 }
 
-func (r *row) measure(impl spec.Implementation, name spec.WorkloadName, budget time.Duration) (RowResult, error) {
+// measure measures a row. clock is nil for an implementation in this process.
+func (r *row) measure(impl spec.Implementation, clock Clock, name spec.WorkloadName, budget time.Duration) (result RowResult, err error) {
+	if clock != nil {
+		wrapped, instances := kept(impl)
+		impl = wrapped
+		defer func() {
+			switch r := recover().(type) {
+			case nil:
+				if lost := closeAll(*instances); lost != nil && err == nil {
+					err = lost
+				}
+			case *proxy.Breach:
+				err = r
+			default:
+				panic(r)
+			}
+		}()
+	}
 	page, _ := spec.RowByID(r.id)
-	result := RowResult{ID: r.id, Workload: name, Implementation: impl.Name, Page: page.Value, Unit: page.Unit}
+	result = RowResult{ID: r.id, Workload: name, Implementation: impl.Name, Page: page.Value, Unit: page.Unit}
 	t, err := r.prepare(impl, name, page.Workload(name))
 	if err != nil {
 		return result, err
 	}
 	if page.IsLatency() {
-		if err := result.time(&t, budget); err != nil {
+		if err := result.time(&t, clock, budget); err != nil {
 			return result, err
 		}
 		result.PageRatio = result.NS.Median / 1e3 / page.Value
@@ -173,10 +215,18 @@ func (r *row) measure(impl spec.Implementation, name spec.WorkloadName, budget t
 }
 
 // time fills in a latency: several samples of as many rounds as fit the budget.
-func (result *RowResult) time(t *timing, budget time.Duration) error {
-	took, err := t.round() // warms up
+func (result *RowResult) time(t *timing, clock Clock, budget time.Duration) error {
+	remote := clock != nil
+	if !remote {
+		clock = wallClock
+	}
+	began := time.Now()
+	took, err := t.round(clock) // warms up
 	if err != nil {
 		return err
+	}
+	if remote {
+		took = time.Since(began) // what the pipe takes is of the budget too
 	}
 	rounds := max(1, int(budget/samples/max(took, time.Microsecond)))
 	var before, after runtime.MemStats
@@ -185,7 +235,7 @@ func (result *RowResult) time(t *timing, budget time.Duration) error {
 	for range samples {
 		var total time.Duration
 		for range rounds {
-			took, err := t.round()
+			took, err := t.round(clock)
 			if err != nil {
 				return err
 			}
@@ -197,13 +247,17 @@ func (result *RowResult) time(t *timing, budget time.Duration) error {
 	slices.Sort(ns)
 	result.Calls = samples * rounds * t.calls
 	result.NS = &Spread{ns[0], ns[len(ns)/2], ns[len(ns)-1]}
+	if remote {
+		_, err := t.round(wallClock) // for its result
+		return err
+	}
 	result.Allocs = float64(after.Mallocs-before.Mallocs) / float64(result.Calls)
 	result.Bytes = float64(after.TotalAlloc-before.TotalAlloc) / float64(result.Calls)
 	return nil
 }
 
 func (r *row) figure(t *timing) (float64, error) {
-	if _, err := t.round(); err != nil {
+	if _, err := t.round(wallClock); err != nil {
 		return 0, err
 	}
 	result, err := t.result()
@@ -223,7 +277,7 @@ func (r *row) verify(t *timing, impl spec.Implementation, name spec.WorkloadName
 	if err != nil {
 		return err
 	}
-	if _, err := reference.round(); err != nil {
+	if _, err := reference.round(wallClock); err != nil {
 		return err
 	}
 	want, err := reference.result()
@@ -298,7 +352,7 @@ func (r *row) benchmark(b *testing.B, impl spec.Implementation, name spec.Worklo
 	} else {
 		b.ReportMetric(figure/page.Value, "page-x")
 	}
-	if _, err := t.round(); err != nil {
+	if _, err := t.round(wallClock); err != nil {
 		b.Fatal(err)
 	}
 	if err := r.verify(&t, impl, name, page.Workload(name)); err != nil {

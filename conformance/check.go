@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -78,16 +79,21 @@ func Progress(f func(Result)) Option { return func(o *options) { o.progress = f 
 // is then incomplete.
 func Context(ctx context.Context) Option { return func(o *options) { o.ctx = ctx } }
 
+func newOptions(opts []Option) *options {
+	o := &options{ctx: context.Background(), checks: DefaultChecks, seed: 1, timeout: 10 * time.Second, shrink: 3 * time.Second}
+	for _, opt := range opts {
+		opt(o)
+	}
+	return o
+}
+
 // Check holds an implementation to every requirement of the modules that this
 // version specifies. It may be called concurrently; runs take turns, since rapid
 // has global settings.
 func Check(impl spec.Implementation, opts ...Option) Report {
-	o := options{ctx: context.Background(), checks: DefaultChecks, seed: 1, timeout: 10 * time.Second, shrink: 3 * time.Second}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	report := newReport(impl, &o)
-	if report.Misuse = o.validate(&impl); report.Misuse != nil {
+	o := newOptions(opts)
+	report := newReport(impl, o)
+	if report.Misuse = cmp.Or(o.validate(), impl.Validate()); report.Misuse != nil {
 		return report
 	}
 	for _, m := range modules() {
@@ -102,7 +108,11 @@ func Check(impl spec.Implementation, opts ...Option) Report {
 				return report
 			}
 			result := o.checkRequirement(impl, m, r, lost >= maxLost)
-			if result.Symptom == spec.Crashed || result.Symptom == spec.TimedOut {
+			if isLost(result.Symptom) {
+				if o.ctx.Err() != nil { // broken off, not broken
+					report.Complete = false
+					return report
+				}
 				lost++
 			}
 			report.Results = append(report.Results, result)
@@ -118,7 +128,7 @@ func Check(impl spec.Implementation, opts ...Option) Report {
 // rest of a module is not run any more.
 const maxLost = 3
 
-func (o *options) validate(impl *spec.Implementation) error {
+func (o *options) validate() error {
 	if o.checks < 1 {
 		return spec.Reject(spec.Invalid, "conformance", "checks", "at least 1", o.checks)
 	}
@@ -140,7 +150,7 @@ func (o *options) validate(impl *spec.Implementation) error {
 			return err
 		}
 	}
-	return impl.Validate()
+	return nil
 }
 
 // filtered reports whether less than everything is run.
@@ -235,16 +245,18 @@ func (a *attempts) try(t *trial, check func(*trial)) {
 // end takes in what a try came to. caught is what it panicked with: a Breach, or
 // rapid's own way of ending a property, which goes on.
 func (a *attempts) end(t *trial, caught any) {
-	breach, isBreach := caught.(*proxy.Breach)
-	if isBreach {
+	breach, _ := caught.(*proxy.Breach)
+	if breach == nil || !isLost(breach.Symptom) {
+		if lost := t.close(); lost != nil {
+			breach = lost
+		}
+	}
+	if breach != nil {
 		t.failure = &failure{breach.Symptom, breach.Message, t.recordings}
-		if breach.Symptom == spec.Crashed || breach.Symptom == spec.TimedOut {
+		if isLost(breach.Symptom) {
 			a.lost = true
 			stopShrinking()
 		}
-	}
-	if !a.lost {
-		t.close()
 	}
 	if t.failure != nil {
 		a.found = t.failure
@@ -257,7 +269,7 @@ func (a *attempts) end(t *trial, caught any) {
 			a.used = max(a.used, t.used)
 		}
 	}
-	if isBreach {
+	if breach != nil {
 		t.T.FailNow()
 	}
 	if caught != nil {

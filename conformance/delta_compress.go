@@ -129,9 +129,9 @@ var spectra = []struct {
 	{"geometric", func(i, _ int) float64 { return math.Ldexp(1, -i) }},
 	{"linear", func(i, n int) float64 { return 1 - float64(i)/float64(n) }},
 	{"equal", func(int, int) float64 { return 1 }},
-	{"threes of equals", func(i, _ int) float64 { return math.Pow(0.7, float64(i/3)) }},
+	{"threes of equals", func(i, _ int) float64 { return power(0.7, i/3) }},
 	{"nearly equal", func(i, _ int) float64 { return 1 - float64(i)*0x1p-19 }},
-	{"steep", func(i, _ int) float64 { return math.Pow(1e-3, float64(i)) }},
+	{"steep", func(i, _ int) float64 { return power(1e-3, i) }},
 	{"half of them 0", func(i, n int) float64 { return max(0, 1-2*float64(i)/float64(n)) }},
 	{"zero", func(int, int) float64 { return 0 }},
 }
@@ -154,27 +154,50 @@ func drawPlanted(t *trial) plantedDelta {
 	return plantDelta(t, rows, cols, σ)
 }
 
+// Matrices that are drawn are computed here, product by product, each rounded
+// before it is added: library kernels and elementary functions differ in their last
+// bits between machines, and the inputs of vectors are the same on all.
+
+// power is xⁿ.
+func power(x float64, n int) float64 {
+	p := 1.0
+	for range n {
+		p *= x
+	}
+	return p
+}
+
 // plantDelta builds left·diag(σ)·rightᵀ with orthonormal columns, on a base that is
 // zero or of the same size.
 func plantDelta(t *trial, rows, cols int, σ []float64) plantedDelta {
 	r := source(t, "planted")
-	magnitude := math.Exp2(10*r.Float64() - 5)
+	octave, within := math.Modf(float64(10 * r.Float64()))
+	magnitude := math.Ldexp(1+within, int(octave)-5)
 	exponent := rapid.SampledFrom(deltaExponents).Draw(t.T, "exponent")
-	var Δ mat.Dense
-	Δ.Product(orthonormal(r, rows, len(σ)), mat.NewDiagDense(len(σ), σ), orthonormal(r, cols, len(σ)).T())
+	left, right := orthonormal(r, rows, len(σ)), orthonormal(r, cols, len(σ))
+	Δ := mat.NewDense(rows, cols, nil)
+	for i := range rows {
+		for j := range cols {
+			sum := 0.0
+			for l, s := range σ {
+				sum += float64(left.At(i, l) * s * right.At(j, l))
+			}
+			Δ.Set(i, j, sum)
+		}
+	}
 	d := delta{integerMatrix(r, rows, cols, 0), integerMatrix(r, rows, cols, 0)}
 	based := rapid.Bool().Draw(t.T, "base")
 	for i := range d.base.Data {
 		if based {
 			d.base.Data[i] = float32(magnitude * r.NormFloat64())
 		}
-		d.finetuned.Data[i] = float32(float64(d.base.Data[i]) + magnitude*Δ.At(i/cols, i%cols))
+		d.finetuned.Data[i] = float32(float64(d.base.Data[i]) + float64(magnitude*Δ.At(i/cols, i%cols)))
 	}
 	p := plantedDelta{delta: d.scaled(exponent), σ: make([]float64, len(σ))}
 	scale := math.Ldexp(magnitude, exponent)
 	floats.ScaleTo(p.σ, scale, σ)
-	Δ.Scale(scale, &Δ)
-	p.off = frobeniusDistance(p.difference(), &Δ)
+	Δ.Scale(scale, Δ)
+	p.off = frobeniusDistance(p.difference(), Δ)
 	return p
 }
 
@@ -186,14 +209,21 @@ func orthonormal(r *rand.Rand, n, k int) *mat.Dense {
 		q.Set(i, i, 1)
 	}
 	for range k {
-		normal := mat.NewVecDense(n, nil)
-		for i := range n {
-			normal.SetVec(i, r.NormFloat64())
+		normal, square := make([]float64, n), 0.0
+		for i := range normal {
+			normal[i] = r.NormFloat64()
+			square += float64(normal[i] * normal[i])
 		}
-		normal.ScaleVec(1/mat.Norm(normal, 2), normal)
-		var along mat.VecDense
-		along.MulVec(q.T(), normal)
-		q.RankOne(q, -2, normal, &along)
+		for j := range k {
+			along := 0.0
+			for i, x := range normal {
+				along += float64(x * q.At(i, j))
+			}
+			along *= 2 / square
+			for i, x := range normal {
+				q.Set(i, j, q.At(i, j)-float64(along*x))
+			}
+		}
 	}
 	return q
 }
@@ -234,7 +264,7 @@ func drawRepeated(t *trial) plantedDelta {
 	if rapid.Bool().Draw(t.T, "dense") {
 		run := size(t, 2, 12, "run")
 		for i := range σ {
-			σ[i] = math.Pow(0.7, float64(i/run))
+			σ[i] = power(0.7, i/run)
 		}
 		return plantDelta(t, rows, cols, σ)
 	}

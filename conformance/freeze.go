@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"strings"
 
@@ -20,61 +21,92 @@ type Frozen struct {
 	Data        []byte
 }
 
-// The tree in the module stays small, so that 28 modules fit: one try of a check
-// is frozen, several of an equivalence, whose programs call everything, and no
-// vector is larger than frozenBytes.
-const (
-	frozenPrograms = 4
-	frozenBytes    = 8 << 10
+// A Budget bounds how much is frozen.
+type Budget struct {
+	// Tries are the tries of a check, and Programs those of an equivalence, whose
+	// programs call everything.
+	Tries, Programs int
+	// Bytes is the size of the largest vector.
+	Bytes int
+}
+
+var (
+	// GoldenBudget keeps the tree in the module small, so that 28 modules fit.
+	GoldenBudget = Budget{Tries: 1, Programs: 4, Bytes: 8 << 10}
+	// ExportBudget is for other languages, where vectors are all that a library's own
+	// tests need.
+	ExportBudget = Budget{Tries: 20, Programs: 50, Bytes: 1 << 20}
 )
 
-// Freeze runs the checks of every requirement on ref and returns what they called
-// as vectors, with ref's answers. The same seed gives the same vectors, inputs on
-// every machine, answers on every run of one architecture. A program that several
-// requirements call is frozen once, for the first; calls made at once are no
-// program.
-func Freeze(seed uint64) ([]Frozen, error) {
-	var frozen []Frozen
-	seen := map[string]bool{}
-	o := options{seed: seed}
+// Freeze runs the checks of every requirement on ref and hands sink what they
+// called as vectors, with ref's answers. modules restricts it to those names, where
+// there are any. The same seed gives the same vectors, inputs on every machine,
+// answers on every run of one architecture. A program that several requirements
+// call is frozen once, for the first; calls made at once are no program.
+func Freeze(seed uint64, budget Budget, moduleNames []string, sink func(Frozen) error) error {
+	seen := map[[sha256.Size]byte]bool{}
+	o := newOptions([]Option{Seed(seed), Checks(budget.Tries), Modules(moduleNames...)})
+	if err := o.validate(); err != nil {
+		return err
+	}
 	for _, m := range modules() {
 		for i := range m.spec.Requirements {
 			r := &m.spec.Requirements[i]
-			if r.Kind == spec.Vector {
+			if r.Kind == spec.Vector || !o.selects(m.spec, r) {
 				continue // made of vectors
 			}
 			n := 0
-			for _, rec := range o.recordings(m, r) {
+			for _, rec := range o.recordings(m, r, budget) {
 				v := answered(r, rec)
 				if rec.unordered || len(v.program.steps) == 0 && v.newErr == nil {
 					continue
 				}
-				data, err := v.encode()
+				frame, err := v.frame()
 				if spec.KindOf(err) == spec.Invalid {
 					continue // a matrix that contradicts itself exists in Go only
 				}
 				if err != nil {
-					return nil, fmt.Errorf("%s: %w", r.ID, err)
+					return fmt.Errorf("%s: %w", r.ID, err)
 				}
-				content := describe([]*recording{rec})
-				if seen[content] || len(data) > frozenBytes {
+				data, err := frame.Bytes()
+				if err != nil {
+					return fmt.Errorf("%s: %w", r.ID, err)
+				}
+				content, err := programHash(frame)
+				if err != nil {
+					return fmt.Errorf("%s: %w", r.ID, err)
+				}
+				if seen[content] || len(data) > budget.Bytes {
 					continue
 				}
 				seen[content] = true
 				n++
 				slug := strings.TrimPrefix(r.ID, m.spec.Name+"/")
-				frozen = append(frozen, Frozen{fmt.Sprintf("%s/%s/%d.safetensors", m.spec.Name, slug, n), m.spec.Name, r.ID, data})
+				if err := sink(Frozen{fmt.Sprintf("%s/%s/%d.safetensors", m.spec.Name, slug, n), m.spec.Name, r.ID, data}); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	return frozen, nil
+	return nil
+}
+
+// programHash is the hash of a vector's program: its frame without what says which
+// requirement it is for.
+func programHash(frame *wire.Frame) ([sha256.Size]byte, error) {
+	program := wire.Frame{Metadata: map[string]string{}, Tensors: frame.Tensors}
+	for _, key := range []string{"module", "config", "steps"} {
+		program.Metadata[key] = frame.Metadata[key]
+	}
+	data, err := program.Bytes()
+	return sha256.Sum256(data), err
 }
 
 // recordings are what a check calls on ref.
-func (o *options) recordings(m *module, r *spec.Requirement) (all []*recording) {
-	tries := 1
+func (o *options) recordings(m *module, r *spec.Requirement, budget Budget) (all []*recording) {
+	tries := budget.Tries
 	if r.Kind == spec.Equivalence {
-		tries = frozenPrograms
+		tries = budget.Programs
 	}
 	restore := setRapid(tries, o.seedOf(r), "0s")
 	defer restore()

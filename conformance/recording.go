@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/squishspec/squishspec/spec"
 	"github.com/squishspec/squishspec/spec/proxy"
@@ -37,8 +36,10 @@ func (r *ReplayReport) Summary() string {
 
 // Replay replays a vector, a folder of vectors, or a folder with a recording, on
 // an implementation. An error says what cannot be read; nothing is replayed then.
-func Replay(impl spec.Implementation, path string) (ReplayReport, error) {
+// Of the options only Timeout and Context count.
+func Replay(impl spec.Implementation, path string, opts ...Option) (ReplayReport, error) {
 	var report ReplayReport
+	o := newOptions(opts)
 	if err := impl.Validate(); err != nil {
 		return report, err
 	}
@@ -47,14 +48,26 @@ func Replay(impl spec.Implementation, path string) (ReplayReport, error) {
 		return report, err
 	}
 	report.Skipped = skipped
-	contained := proxy.Wrap(impl, contain(10*time.Second))
+	contained := proxy.Wrap(impl, contain(o.timeout))
+	lost := map[*module]int{}
 	for _, c := range cases {
+		if err := o.ctx.Err(); err != nil {
+			return report, err
+		}
 		if !c.offered(&contained) {
 			report.Skipped = append(report.Skipped, c.name+": not offered")
 			continue
 		}
+		if lost[c.module] >= maxLost {
+			report.Failed++
+			report.Failures = append(report.Failures, fmt.Sprintf("%s: %s: not run: %d cases of the module crashed or timed out before", c.name, spec.Crashed, maxLost))
+			continue
+		}
 		reason, known := c.module.deviations[c.name]
-		err := judge(contained, func(t *trial) { c.replay(t, c.name) })
+		err := c.judge(contained)
+		if breach, ok := errors.AsType[*proxy.Breach](err); ok && isLost(breach.Symptom) {
+			lost[c.module]++
+		}
 		switch {
 		case known && err != nil && strings.Contains(err.Error(), c.module.deviatesIn):
 			report.Deviations = append(report.Deviations, c.name+": "+reason)
@@ -69,6 +82,22 @@ func Replay(impl spec.Implementation, path string) (ReplayReport, error) {
 		}
 	}
 	return report, nil
+}
+
+// judge replays the case, and closes what it opened.
+func (c *replayCase) judge(impl spec.Implementation) error {
+	impl, instances := kept(impl)
+	err := judge(impl, func(t *trial) { c.replay(t, c.name) })
+	if breach, ok := errors.AsType[*proxy.Breach](err); ok {
+		err = fmt.Errorf("%s: %w", c.name, breach)
+		if isLost(breach.Symptom) {
+			return err
+		}
+	}
+	if lost := closeAll(*instances); lost != nil && err == nil {
+		err = fmt.Errorf("%s: %w", c.name, lost)
+	}
+	return err
 }
 
 // readCases reads all cases before any is replayed, so that a torn folder gives

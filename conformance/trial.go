@@ -71,18 +71,46 @@ func judge(impl spec.Implementation, assertions func(*trial)) (err error) {
 	return nil
 }
 
-// close closes every instance that the trial made.
-func (t *trial) close() {
-	for _, h := range t.instances {
-		closeQuietly(h)
-	}
+// close closes every instance that the trial made, up to the first that is lost
+// over it: closing the others would only take its time again.
+func (t *trial) close() (lost *proxy.Breach) {
+	instances := t.instances
 	t.instances = nil
+	return closeAll(instances)
 }
 
-// closeQuietly closes an instance; one that panics or hangs on it is beyond help.
-func closeQuietly(h proxy.Handler) {
-	defer func() { recover() }()
+func closeAll(instances []proxy.Handler) (lost *proxy.Breach) {
+	for _, h := range instances {
+		if lost := closeOne(h); lost != nil {
+			return lost
+		}
+	}
+	return nil
+}
+
+// closeOne closes an instance, and reports whether it crashed or hung over it. What
+// else it says or panics with is of no requirement.
+func closeOne(h proxy.Handler) (lost *proxy.Breach) {
+	defer func() {
+		if b, ok := recover().(*proxy.Breach); ok && isLost(b.Symptom) {
+			lost = b
+		}
+	}()
 	h(&proxy.Call{Op: proxy.Close})
+	return nil
+}
+
+// isLost reports whether an implementation that failed so is asked nothing more.
+func isLost(s spec.Symptom) bool { return s == spec.Crashed || s == spec.TimedOut }
+
+// kept is impl with its instances kept, for closeAll.
+func kept(impl spec.Implementation) (spec.Implementation, *[]proxy.Handler) {
+	instances := new([]proxy.Handler)
+	return proxy.Connect(impl, func(m *spec.Module) proxy.Handler {
+		h := proxy.Local(impl, m)
+		*instances = append(*instances, h)
+		return h
+	}), instances
 }
 
 // concurrently runs workers at once, each on a goroutine of its own, and waits for

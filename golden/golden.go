@@ -8,8 +8,10 @@ package golden
 //go:generate go run ../tools/goldengen
 
 import (
+	"crypto/sha256"
 	"embed"
 	"encoding/json"
+	"fmt"
 	"sync"
 )
 
@@ -31,6 +33,13 @@ type Index struct {
 	Count   int     `json:"count"`
 	Bytes   int     `json:"bytes"`
 	Vectors []Entry `json:"vectors"`
+}
+
+// Add adds a vector to the index.
+func (i *Index) Add(path, module, requirement string, data []byte) {
+	i.Count++
+	i.Bytes += len(data)
+	i.Vectors = append(i.Vectors, Entry{path, module, requirement, len(data), fmt.Sprintf("%x", sha256.Sum256(data))})
 }
 
 // ReadIndex returns the index, in the order of its paths. It is shared: do not

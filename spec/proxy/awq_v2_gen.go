@@ -34,6 +34,8 @@ func (p aWQv2) UnpackInt4(dst *[]uint8, packed []uint8, n int) error {
 	return p.handle(&Call{aWQv2Module, &aWQv2Module.Operations[5], []any{packed, n}, dst})
 }
 
+func (p aWQv2) Close() error { return p.handle(&Call{aWQv2Module, Close, nil, nil}) }
+
 func connectAWQv2(open func() Handler) func(spec.AWQv2Config) (spec.AWQv2, error) {
 	return func(config spec.AWQv2Config) (spec.AWQv2, error) {
 		h := open()

@@ -30,6 +30,8 @@ func (p binaryAttn) ForwardPacked(dst *spec.Heads, packedQ []uint8, packedK []ui
 	return p.handle(&Call{binaryAttnModule, &binaryAttnModule.Operations[4], []any{packedQ, packedK, v}, dst})
 }
 
+func (p binaryAttn) Close() error { return p.handle(&Call{binaryAttnModule, Close, nil, nil}) }
+
 func connectBinaryAttn(open func() Handler) func(spec.BinaryAttnConfig) (spec.BinaryAttn, error) {
 	return func(config spec.BinaryAttnConfig) (spec.BinaryAttn, error) {
 		h := open()

@@ -22,6 +22,10 @@ func (p contextualRerank) RerankDocs(dst *[]int, queryIds []int64, docs [][]int6
 	return p.handle(&Call{contextualRerankModule, &contextualRerankModule.Operations[2], []any{queryIds, docs, queryEmbedding, docEmbeddings}, dst})
 }
 
+func (p contextualRerank) Close() error {
+	return p.handle(&Call{contextualRerankModule, Close, nil, nil})
+}
+
 func connectContextualRerank(open func() Handler) func(spec.ContextualRerankConfig) (spec.ContextualRerank, error) {
 	return func(config spec.ContextualRerankConfig) (spec.ContextualRerank, error) {
 		h := open()

@@ -18,6 +18,8 @@ func (p cotCompress) Stats() (out spec.CotCompressStats) {
 	return out
 }
 
+func (p cotCompress) Close() error { return p.handle(&Call{cotCompressModule, Close, nil, nil}) }
+
 func connectCotCompress(open func() Handler) func(spec.CotCompressConfig) (spec.CotCompress, error) {
 	return func(config spec.CotCompressConfig) (spec.CotCompress, error) {
 		h := open()

@@ -18,6 +18,8 @@ func (p crossDocAttn) Stats() (out spec.CrossDocAttnStats) {
 	return out
 }
 
+func (p crossDocAttn) Close() error { return p.handle(&Call{crossDocAttnModule, Close, nil, nil}) }
+
 func connectCrossDocAttn(open func() Handler) func(spec.CrossDocAttnConfig) (spec.CrossDocAttn, error) {
 	return func(config spec.CrossDocAttnConfig) (spec.CrossDocAttn, error) {
 		h := open()

@@ -22,6 +22,8 @@ func (p crossModalAttn) Flops(dst *spec.AttentionOperations, textTokens int, vis
 	return p.handle(&Call{crossModalAttnModule, &crossModalAttnModule.Operations[2], []any{textTokens, visionTokens}, dst})
 }
 
+func (p crossModalAttn) Close() error { return p.handle(&Call{crossModalAttnModule, Close, nil, nil}) }
+
 func connectCrossModalAttn(open func() Handler) func(spec.CrossModalAttnConfig) (spec.CrossModalAttn, error) {
 	return func(config spec.CrossModalAttnConfig) (spec.CrossModalAttn, error) {
 		h := open()

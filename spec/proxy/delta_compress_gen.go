@@ -26,6 +26,8 @@ func (p deltaCompress) Stats() (out spec.DeltaCompressStats) {
 	return out
 }
 
+func (p deltaCompress) Close() error { return p.handle(&Call{deltaCompressModule, Close, nil, nil}) }
+
 func connectDeltaCompress(open func() Handler) func(spec.DeltaCompressConfig) (spec.DeltaCompress, error) {
 	return func(config spec.DeltaCompressConfig) (spec.DeltaCompress, error) {
 		h := open()

@@ -26,6 +26,8 @@ func (p embeddingGate) SetWeights(weights []float32) error {
 	return p.handle(&Call{embeddingGateModule, &embeddingGateModule.Operations[3], []any{weights}, nil})
 }
 
+func (p embeddingGate) Close() error { return p.handle(&Call{embeddingGateModule, Close, nil, nil}) }
+
 func connectEmbeddingGate(open func() Handler) func(spec.EmbeddingGateConfig) (spec.EmbeddingGate, error) {
 	return func(config spec.EmbeddingGateConfig) (spec.EmbeddingGate, error) {
 		h := open()

@@ -18,6 +18,8 @@ func (p gPTQLayer) Stats() (out spec.GPTQLayerStats) {
 	return out
 }
 
+func (p gPTQLayer) Close() error { return p.handle(&Call{gPTQLayerModule, Close, nil, nil}) }
+
 func connectGPTQLayer(open func() Handler) func(spec.GPTQLayerConfig) (spec.GPTQLayer, error) {
 	return func(config spec.GPTQLayerConfig) (spec.GPTQLayer, error) {
 		h := open()

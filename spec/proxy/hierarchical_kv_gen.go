@@ -41,6 +41,8 @@ func (p hierarchicalKV) PutMany(positions []int64, keys spec.Heads, values spec.
 	return p.handle(&Call{hierarchicalKVModule, &hierarchicalKVModule.Operations[6], []any{positions, keys, values}, nil})
 }
 
+func (p hierarchicalKV) Close() error { return p.handle(&Call{hierarchicalKVModule, Close, nil, nil}) }
+
 func connectHierarchicalKV(open func() Handler) func(spec.HierarchicalKVConfig) (spec.HierarchicalKV, error) {
 	return func(config spec.HierarchicalKVConfig) (spec.HierarchicalKV, error) {
 		h := open()

@@ -18,6 +18,10 @@ func (p imageTokenPrune) Stats() (out spec.ImageTokenPruneStats) {
 	return out
 }
 
+func (p imageTokenPrune) Close() error {
+	return p.handle(&Call{imageTokenPruneModule, Close, nil, nil})
+}
+
 func connectImageTokenPrune(open func() Handler) func(spec.ImageTokenPruneConfig) (spec.ImageTokenPrune, error) {
 	return func(config spec.ImageTokenPruneConfig) (spec.ImageTokenPrune, error) {
 		h := open()

@@ -27,6 +27,8 @@ func (p iterPrune) PruneRegrow(dst *spec.IterPruned, weights []float32, step int
 	return p.handle(&Call{iterPruneModule, &iterPruneModule.Operations[3], []any{weights, step, saliencies}, dst})
 }
 
+func (p iterPrune) Close() error { return p.handle(&Call{iterPruneModule, Close, nil, nil}) }
+
 func connectIterPrune(open func() Handler) func(spec.IterPruneConfig) (spec.IterPrune, error) {
 	return func(config spec.IterPruneConfig) (spec.IterPrune, error) {
 		h := open()

@@ -30,6 +30,8 @@ func (p layerFusion) PlanFusions(dst *spec.FusionPlan, layers [][]float32) error
 	return p.handle(&Call{layerFusionModule, &layerFusionModule.Operations[4], []any{layers}, dst})
 }
 
+func (p layerFusion) Close() error { return p.handle(&Call{layerFusionModule, Close, nil, nil}) }
+
 func connectLayerFusion(open func() Handler) func(spec.LayerFusionConfig) (spec.LayerFusion, error) {
 	return func(config spec.LayerFusionConfig) (spec.LayerFusion, error) {
 		h := open()

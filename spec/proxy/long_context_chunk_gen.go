@@ -18,6 +18,10 @@ func (p longContextChunk) Stats() (out spec.LongContextChunkStats) {
 	return out
 }
 
+func (p longContextChunk) Close() error {
+	return p.handle(&Call{longContextChunkModule, Close, nil, nil})
+}
+
 func connectLongContextChunk(open func() Handler) func(spec.LongContextChunkConfig) (spec.LongContextChunk, error) {
 	return func(config spec.LongContextChunkConfig) (spec.LongContextChunk, error) {
 		h := open()

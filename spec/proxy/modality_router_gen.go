@@ -35,6 +35,8 @@ func (p modalityRouter) Stats() (out spec.ModalityRouterStats) {
 	return out
 }
 
+func (p modalityRouter) Close() error { return p.handle(&Call{modalityRouterModule, Close, nil, nil}) }
+
 func connectModalityRouter(open func() Handler) func(spec.ModalityRouterConfig) (spec.ModalityRouter, error) {
 	return func(config spec.ModalityRouterConfig) (spec.ModalityRouter, error) {
 		h := open()

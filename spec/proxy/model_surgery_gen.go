@@ -26,6 +26,8 @@ func (p modelSurgery) Stats() (out spec.ModelSurgeryStats) {
 	return out
 }
 
+func (p modelSurgery) Close() error { return p.handle(&Call{modelSurgeryModule, Close, nil, nil}) }
+
 func connectModelSurgery(open func() Handler) func(spec.ModelSurgeryConfig) (spec.ModelSurgery, error) {
 	return func(config spec.ModelSurgeryConfig) (spec.ModelSurgery, error) {
 		h := open()

@@ -32,6 +32,10 @@ func (p multiModalBatch) Stats() (out spec.MultiModalBatchStats) {
 	return out
 }
 
+func (p multiModalBatch) Close() error {
+	return p.handle(&Call{multiModalBatchModule, Close, nil, nil})
+}
+
 func connectMultiModalBatch(open func() Handler) func(spec.MultiModalBatchConfig) (spec.MultiModalBatch, error) {
 	return func(config spec.MultiModalBatchConfig) (spec.MultiModalBatch, error) {
 		h := open()

@@ -20,8 +20,8 @@ type Call struct {
 	Dst any
 }
 
-// New and Close are the calls that begin and end an instance. An instance is
-// closed by whoever opened a Handler for it, never by a method of a module.
+// New and Close are the calls that begin and end an instance. No module has a
+// method Close: whoever opened a Handler for an instance closes it through that.
 var (
 	New   = &spec.Operation{Name: "new"}
 	Close = &spec.Operation{Name: "close"}
@@ -46,13 +46,22 @@ func (b *Breach) Error() string { return string(b.Symptom) + ": " + b.Message }
 // Connect returns an implementation that offers what impl offers and hands the
 // calls of each new instance to a Handler of its own.
 func Connect(impl spec.Implementation, open func(*spec.Module) Handler) spec.Implementation {
-	connected := impl
+	var there []*spec.Module
 	for _, m := range spec.Modules() {
 		if impl.Has(m) {
-			connectors[m.Name](&connected, func() Handler { return open(m) })
+			there = append(there, m)
 		}
 	}
-	return connected
+	return Provide(impl, there, open)
+}
+
+// Provide returns impl with a constructor for each of the modules, there or not,
+// whose every instance hands its calls to a Handler of its own.
+func Provide(impl spec.Implementation, modules []*spec.Module, open func(*spec.Module) Handler) spec.Implementation {
+	for _, m := range modules {
+		connectors[m.Name](&impl, func() Handler { return open(m) })
+	}
+	return impl
 }
 
 // Local returns a Handler for one new instance of module m of impl, which must

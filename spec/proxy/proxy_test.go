@@ -115,12 +115,14 @@ func TestRefusedQueryIsABreach(t *testing.T) {
 
 func TestCloseReachesTheInstance(t *testing.T) {
 	var closed bool
+	impl := implementation(&closed)
 	m := spec.ModuleByName("ternary-quant")
-	h := Local(implementation(&closed), m)
-	h(&Call{Module: m, Op: New, Args: []any{spec.DefaultTernaryQuantConfig()}})
-	h(&Call{Module: m, Op: Close})
-	if !closed {
-		t.Error("the instance was not closed")
+	for name, h := range map[string]Handler{"at once": Local(impl, m), "through proxies": Local(Wrap(Wrap(impl)), m)} {
+		closed = false
+		h(&Call{Module: m, Op: New, Args: []any{spec.DefaultTernaryQuantConfig()}})
+		if h(&Call{Op: Close}); !closed {
+			t.Errorf("%s: the instance was not closed", name)
+		}
 	}
 }
 

@@ -18,6 +18,8 @@ func (p quantCalib) Stats() (out spec.QuantCalibStats) {
 	return out
 }
 
+func (p quantCalib) Close() error { return p.handle(&Call{quantCalibModule, Close, nil, nil}) }
+
 func connectQuantCalib(open func() Handler) func(spec.QuantCalibConfig) (spec.QuantCalib, error) {
 	return func(config spec.QuantCalibConfig) (spec.QuantCalib, error) {
 		h := open()

@@ -27,6 +27,8 @@ func (p rAGPrefetch) Stats() (out spec.RAGPrefetchStats) {
 	return out
 }
 
+func (p rAGPrefetch) Close() error { return p.handle(&Call{rAGPrefetchModule, Close, nil, nil}) }
+
 func connectRAGPrefetch(open func() Handler) func(spec.RAGPrefetchConfig) (spec.RAGPrefetch, error) {
 	return func(config spec.RAGPrefetchConfig) (spec.RAGPrefetch, error) {
 		h := open()

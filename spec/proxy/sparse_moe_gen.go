@@ -26,6 +26,8 @@ func (p sparseMoE) Combine(dst *spec.Matrix, expertOutputs spec.Matrix, indices 
 	return p.handle(&Call{sparseMoEModule, &sparseMoEModule.Operations[3], []any{expertOutputs, indices, weights}, dst})
 }
 
+func (p sparseMoE) Close() error { return p.handle(&Call{sparseMoEModule, Close, nil, nil}) }
+
 func connectSparseMoE(open func() Handler) func(spec.SparseMoEConfig) (spec.SparseMoE, error) {
 	return func(config spec.SparseMoEConfig) (spec.SparseMoE, error) {
 		h := open()

@@ -49,6 +49,8 @@ func (p sparseWeight) Unpack(packed []uint8, rows int, cols int) error {
 	return p.handle(&Call{sparseWeightModule, &sparseWeightModule.Operations[8], []any{packed, rows, cols}, nil})
 }
 
+func (p sparseWeight) Close() error { return p.handle(&Call{sparseWeightModule, Close, nil, nil}) }
+
 func connectSparseWeight(open func() Handler) func(spec.SparseWeightConfig) (spec.SparseWeight, error) {
 	return func(config spec.SparseWeightConfig) (spec.SparseWeight, error) {
 		h := open()

@@ -27,6 +27,8 @@ func (p streamRAG) Stats() (out spec.StreamRAGStats) {
 	return out
 }
 
+func (p streamRAG) Close() error { return p.handle(&Call{streamRAGModule, Close, nil, nil}) }
+
 func connectStreamRAG(open func() Handler) func(spec.StreamRAGConfig) (spec.StreamRAG, error) {
 	return func(config spec.StreamRAGConfig) (spec.StreamRAG, error) {
 		h := open()

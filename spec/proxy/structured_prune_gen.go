@@ -26,6 +26,10 @@ func (p structuredPrune) PruneGroups(dst *spec.PrunedWeights, weights spec.Matri
 	return p.handle(&Call{structuredPruneModule, &structuredPruneModule.Operations[3], []any{weights}, dst})
 }
 
+func (p structuredPrune) Close() error {
+	return p.handle(&Call{structuredPruneModule, Close, nil, nil})
+}
+
 func connectStructuredPrune(open func() Handler) func(spec.StructuredPruneConfig) (spec.StructuredPrune, error) {
 	return func(config spec.StructuredPruneConfig) (spec.StructuredPrune, error) {
 		h := open()

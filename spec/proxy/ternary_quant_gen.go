@@ -38,6 +38,8 @@ func (p ternaryQuant) Unpack2bit(dst *[]int8, packed []uint8, n int) error {
 	return p.handle(&Call{ternaryQuantModule, &ternaryQuantModule.Operations[6], []any{packed, n}, dst})
 }
 
+func (p ternaryQuant) Close() error { return p.handle(&Call{ternaryQuantModule, Close, nil, nil}) }
+
 func connectTernaryQuant(open func() Handler) func(spec.TernaryQuantConfig) (spec.TernaryQuant, error) {
 	return func(config spec.TernaryQuantConfig) (spec.TernaryQuant, error) {
 		h := open()

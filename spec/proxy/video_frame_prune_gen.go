@@ -26,6 +26,10 @@ func (p videoFramePrune) PruneClip(dst *spec.PrunedClip, clip spec.Heads) error 
 	return p.handle(&Call{videoFramePruneModule, &videoFramePruneModule.Operations[3], []any{clip}, dst})
 }
 
+func (p videoFramePrune) Close() error {
+	return p.handle(&Call{videoFramePruneModule, Close, nil, nil})
+}
+
 func connectVideoFramePrune(open func() Handler) func(spec.VideoFramePruneConfig) (spec.VideoFramePrune, error) {
 	return func(config spec.VideoFramePruneConfig) (spec.VideoFramePrune, error) {
 		h := open()

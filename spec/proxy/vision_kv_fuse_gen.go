@@ -49,6 +49,8 @@ func (p visionKVFuse) GetFused(dst *spec.FusedKV) error {
 	return p.handle(&Call{visionKVFuseModule, &visionKVFuseModule.Operations[8], []any{}, dst})
 }
 
+func (p visionKVFuse) Close() error { return p.handle(&Call{visionKVFuseModule, Close, nil, nil}) }
+
 func connectVisionKVFuse(open func() Handler) func(spec.VisionKVFuseConfig) (spec.VisionKVFuse, error) {
 	return func(config spec.VisionKVFuseConfig) (spec.VisionKVFuse, error) {
 		h := open()

@@ -37,6 +37,8 @@ func (p weightSharing) Fit(dst *spec.SharedWeights, layers []spec.Matrix, rank i
 	return p.handle(&Call{weightSharingModule, &weightSharingModule.Operations[5], []any{layers, rank}, dst})
 }
 
+func (p weightSharing) Close() error { return p.handle(&Call{weightSharingModule, Close, nil, nil}) }
+
 func connectWeightSharing(open func() Handler) func(spec.WeightSharingConfig) (spec.WeightSharing, error) {
 	return func(config spec.WeightSharingConfig) (spec.WeightSharing, error) {
 		h := open()

@@ -34,6 +34,8 @@ func (p zeroQuantV2) StoredBytes(dst *int, rows int, cols int, outliers int) err
 	return p.handle(&Call{zeroQuantV2Module, &zeroQuantV2Module.Operations[5], []any{rows, cols, outliers}, dst})
 }
 
+func (p zeroQuantV2) Close() error { return p.handle(&Call{zeroQuantV2Module, Close, nil, nil}) }
+
 func connectZeroQuantV2(open func() Handler) func(spec.ZeroQuantV2Config) (spec.ZeroQuantV2, error) {
 	return func(config spec.ZeroQuantV2Config) (spec.ZeroQuantV2, error) {
 		h := open()

@@ -20,9 +20,23 @@ import (
 type Decoder struct {
 	Module  *spec.Module
 	Tensors []Tensor
+	// Strict refuses a result that lacks a field: an answer has them all, and what a
+	// recording expects may be some of them.
+	Strict bool
 
 	byName map[string]*Tensor
 	used   map[*Tensor]bool // by the value that is being decoded
+}
+
+// Unused returns the names of the tensors that the last value did not refer to.
+func (d *Decoder) Unused() []string {
+	var names []string
+	for i := range d.Tensors {
+		if !d.used[&d.Tensors[i]] {
+			names = append(names, d.Tensors[i].Name)
+		}
+	}
+	return names
 }
 
 // DecodeConfig decodes a config of the decoder's module. A field that is missing
@@ -86,7 +100,8 @@ func (d *Decoder) DecodeArgs(op *spec.Operation, raw json.RawMessage) (args []an
 }
 
 // DecodeResult decodes an operation's result into a pointer as Operation.NewResult
-// returns. Fields of a struct that are missing are left alone.
+// returns. Fields of a struct that are missing are left alone, or refused by a Strict
+// decoder.
 func (d *Decoder) DecodeResult(op *spec.Operation, raw json.RawMessage, result any) error {
 	members, err := d.begin("out", raw)
 	if err != nil {
@@ -110,6 +125,9 @@ func (d *Decoder) DecodeResult(op *spec.Operation, raw json.RawMessage, result a
 		tag := tagOf(v.Type().Field(i))
 		value := members[tag.name]
 		delete(members, tag.name)
+		if value == nil && d.Strict {
+			return d.reject(tag.name, "a value", "none")
+		}
 		if value == nil {
 			continue
 		}
@@ -443,6 +461,7 @@ func (d *Decoder) scalar(name string, raw json.RawMessage, v reflect.Value) erro
 		if len(t.Shape) != 0 {
 			return d.reject(name, "a number", fmt.Sprintf("a tensor of shape %v", t.Shape))
 		}
+		d.used[t] = true
 		return d.number(name, t, 0, v)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
@@ -480,6 +499,9 @@ func (d *Decoder) scalar(name string, raw json.RawMessage, v reflect.Value) erro
 // numbers decodes a tensor's elements into a slice.
 func (d *Decoder) numbers(name string, t *Tensor, v reflect.Value) error {
 	n := len(t.Data) / t.DType.Size()
+	if n > MaxFrame/int(v.Type().Elem().Size()) { // bytes may become eight times as many
+		return d.reject(name, fmt.Sprintf("at most %d bytes of %v", MaxFrame, v.Type().Elem()), fmt.Sprintf("%d elements", n))
+	}
 	v.Set(reflect.MakeSlice(v.Type(), n, n))
 	for i := range n {
 		if err := d.number(name, t, i, v.Index(i)); err != nil {

@@ -41,19 +41,31 @@ type Encoder struct {
 }
 
 // EncodeConfig encodes a config: all its fields, but for an empty variant, nil
-// slices and zero matrices.
+// slices and zero matrices, where their default is that too.
 func (e *Encoder) EncodeConfig(config any) (json.RawMessage, error) {
 	v := reflect.ValueOf(config)
+	missing := reflect.ValueOf(defaultsOf(config)) // what a missing field decodes to
 	var members []member
 	for i := range v.NumField() {
 		name, f := tagOf(v.Type().Field(i)).name, v.Field(i)
 		isAbsent := f.Type() == reflect.TypeFor[spec.Variant]() || f.Kind() == reflect.Slice || f.Type() == reflect.TypeFor[spec.Matrix]()
-		if f.IsZero() && isAbsent {
+		if f.IsZero() && isAbsent && missing.Field(i).IsZero() {
 			continue
 		}
 		members = append(members, member{name: name, value: f})
 	}
 	return e.object("", members)
+}
+
+// defaultsOf returns the defaults of a module's config, with its dimensions, or the
+// zero config where no module has it.
+func defaultsOf(config any) any {
+	for _, m := range spec.Modules() {
+		if reflect.TypeOf(m.Config) == reflect.TypeOf(config) {
+			return m.Defaults(config)
+		}
+	}
+	return reflect.Zero(reflect.TypeOf(config)).Interface()
 }
 
 // EncodeArgs encodes an operation's arguments, in the table's order.

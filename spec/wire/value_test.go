@@ -225,6 +225,22 @@ func TestConfigsComeBack(t *testing.T) {
 	}
 }
 
+// TestZeroConfigsComeBack: what is empty does not turn into a default that is not.
+func TestZeroConfigsComeBack(t *testing.T) {
+	for _, m := range spec.Modules() {
+		config := reflect.Zero(reflect.TypeOf(m.Config)).Interface()
+		var e Encoder
+		raw, err := e.EncodeConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := (&Decoder{Module: m, Tensors: e.Tensors}).DecodeConfig(raw)
+		if diff := cmp.Diff(config, got, sameBits); err != nil || diff != "" {
+			t.Errorf("%s: %s: %v %s", m.Name, raw, err, diff)
+		}
+	}
+}
+
 func TestMissingConfigFieldsTakeTheirDefaults(t *testing.T) {
 	for _, m := range spec.Modules() {
 		for _, raw := range []string{"", "null", "{}"} {
@@ -694,4 +710,49 @@ func TestEveryTypeOfValueComesBack(t *testing.T) {
 			t.Fatalf("%s: %s", raw, diff)
 		}
 	})
+}
+
+func TestStrictDecoderWantsTheWholeResult(t *testing.T) {
+	m := spec.ModuleByName("ternary-quant")
+	codes := Tensor{"c", I8, []int{1}, []byte{1}}
+	for _, c := range []struct{ op, raw, missing string }{
+		{"quantize", `{"ternary":{"tensor":"c"},"scale":1}`, ""},
+		{"quantize", `{"ternary":{"tensor":"c"}}`, "scale"},
+		{"quantize", `{"scale":1}`, "ternary"},
+		{"quantize", ``, "ternary"},
+		{"stats", `{"total_quantize_calls":1,"total_weights_quantized":2,"total_zeros":1,"sparsity":0.5}`, ""},
+		{"stats", `{"total_quantize_calls":1,"total_weights_quantized":2,"sparsity":0.5}`, "total_zeros"},
+		{"dequantize", `null`, "weights"},
+	} {
+		op := m.Operation(c.op)
+		err := (&Decoder{Module: m, Tensors: []Tensor{codes}, Strict: true}).DecodeResult(op, json.RawMessage(c.raw), op.NewResult())
+		if c.missing == "" && err != nil || c.missing != "" && (err == nil || err.Error() != "ternary-quant: "+c.missing+": want a value, got none") {
+			t.Errorf("%s %s: got %v, want %q missing", c.op, c.raw, err, c.missing)
+		}
+	}
+}
+
+func TestUnusedTensorsAreKnown(t *testing.T) {
+	m := spec.ModuleByName("ternary-quant")
+	d := Decoder{Module: m, Tensors: []Tensor{{"c", I8, []int{1}, []byte{1}}, {"more", U8, []int{0}, nil}, {"s", F32, []int{}, make([]byte, 4)}}}
+	for raw, want := range map[string]string{
+		`{"ternary":{"tensor":"c"},"scale":{"tensor":"s"}}`: "[more]",
+		`{"ternary":{"tensor":"c"},"scale":1}`:              "[more s]",
+		`{"ternary":{"tensor":"more"},"scale":1}`:           "[c s]",
+	} {
+		if _, _, err := d.DecodeArgs(m.Operation("dequantize"), json.RawMessage(raw)); err != nil || fmt.Sprint(d.Unused()) != want {
+			t.Errorf("%s: unused %v, %v, want %s", raw, d.Unused(), err, want)
+		}
+	}
+}
+
+// TestBytesDoNotBecomeGigabytes: a tensor of bytes may stand for numbers of eight.
+func TestBytesDoNotBecomeGigabytes(t *testing.T) {
+	m := spec.ModuleByName("cot-compress")
+	op := m.Operation("compress")
+	n := MaxFrame/8 + 1
+	d := Decoder{Module: m, Tensors: []Tensor{{"k", I8, []int{n}, make([]byte, n)}}}
+	if err := d.DecodeResult(op, json.RawMessage(`{"kept":{"tensor":"k"}}`), op.NewResult()); !errors.Is(err, spec.Invalid) {
+		t.Errorf("got %v, want it refused", err)
+	}
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"time"
+	"strings"
 
 	"github.com/squishspec/squishspec/conformance"
 	"github.com/squishspec/squishspec/spec"
@@ -12,14 +12,14 @@ import (
 
 type checkCommand struct {
 	ours
-	Module        []string      `help:"Only this module (may be repeated). The report is then incomplete." placeholder:"NAME"`
-	Requirement   []string      `help:"Only this requirement (may be repeated). The report is then incomplete." placeholder:"ID"`
-	Checks        int           `help:"Tries of a check." default:"100"`
-	Seed          string        `help:"Seed of all random inputs, or \"random\"." default:"1"`
-	Timeout       time.Duration `help:"Time that a call may take." default:"10s"`
-	KnownFailures string        `help:"File of lines \"id symptom # reason\"." placeholder:"FILE"`
-	JSON          string        `name:"json" help:"Write the results as lines of JSON; - is standard output." placeholder:"FILE"`
-	Failures      string        `help:"Folder for the vectors that replay failures (default conform-failures)." default:"conform-failures" placeholder:"DIR"`
+	theirs
+	Module        []string `help:"Only this module (may be repeated). The report is then incomplete." placeholder:"NAME"`
+	Requirement   []string `help:"Only this requirement (may be repeated). The report is then incomplete." placeholder:"ID"`
+	Checks        int      `help:"Tries of a check." default:"100"`
+	Seed          string   `help:"Seed of all random inputs, or \"random\"." default:"1"`
+	KnownFailures string   `help:"File of lines \"id symptom # reason\"." placeholder:"FILE"`
+	JSON          string   `name:"json" help:"Write the results as lines of JSON; - is standard output." placeholder:"FILE"`
+	Failures      string   `help:"Folder for the vectors that replay failures (default conform-failures)." default:"conform-failures" placeholder:"DIR"`
 }
 
 func (c *checkCommand) Run(s *session) (err error) {
@@ -44,22 +44,28 @@ func (c *checkCommand) Run(s *session) (err error) {
 			out = s.stderr
 		}
 	}
+	subjects, end, err := s.subjects(c.ours, c.theirs)
+	if err != nil {
+		return err
+	}
+	defer end()
 	verdict := error(nil)
-	for _, impl := range c.selected() {
+	for _, impl := range subjects {
+		before, after := impl.arguments(c.theirs)
 		progress := newProgress(out, c.count())
-		report := conformance.Check(impl,
+		report := conformance.Check(impl.Implementation,
 			conformance.Modules(c.Module...), conformance.Requirements(c.Requirement...),
-			conformance.Checks(c.Checks), conformance.Seed(seed), conformance.Timeout(c.Timeout),
+			conformance.Checks(c.Checks), conformance.Seed(seed), conformance.Timeout(impl.timeout),
 			conformance.KnownFailures(known...), conformance.Failures(c.Failures),
 			conformance.Context(s.ctx), conformance.Progress(progress.result),
 			conformance.Reproduce(func(id string, seed uint64) string {
-				return fmt.Sprintf("conform check --impl %s --requirement %s --seed %d --checks %d", impl.Name, id, seed, c.Checks)
+				return fmt.Sprintf("conform check%s --requirement %s --seed %d --checks %d%s", before, id, seed, c.Checks, after)
 			}))
 		if report.Misuse != nil {
 			return misuse{report.Misuse}
 		}
 		progress.close()
-		fmt.Fprintf(out, "%s %s, specification %s, unit roundoff %.3g, seed %d\n", impl.Name, impl.Version, spec.Version, impl.Roundoff(), seed)
+		fmt.Fprintf(out, "%s, specification %s, unit roundoff %.3g, seed %d\n", strings.TrimSpace(impl.Name+" "+impl.Version), spec.Version, impl.Roundoff(), seed)
 		for _, result := range report.Results {
 			switch result.Status {
 			case conformance.Failed, conformance.Warning:
@@ -70,6 +76,9 @@ func (c *checkCommand) Run(s *session) (err error) {
 		}
 		if !report.Complete {
 			fmt.Fprintln(out, "incomplete: this run is no verdict on the whole")
+		}
+		if impl.process != nil {
+			fmt.Fprintln(out, impl.process.Traffic())
 		}
 		fmt.Fprintln(out, report.Summary())
 		if results != nil {

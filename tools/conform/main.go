@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -27,12 +28,15 @@ type commands struct {
 	Check  checkCommand  `cmd:"" help:"Hold an implementation to every requirement."`
 	Replay replayCommand `cmd:"" help:"Replay recordings or vectors."`
 	Bench  benchCommand  `cmd:"" help:"Time the page's rows."`
+	Serve  serveCommand  `cmd:"" help:"Answer for one of our implementations over the protocol."`
+	Export exportCommand `cmd:"" help:"Write the vectors of every requirement, for other languages."`
 	List   listCommand   `cmd:"" help:"List modules, requirements or rows."`
 }
 
 // A session is what a command runs with.
 type session struct {
 	ctx            context.Context
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
@@ -43,12 +47,12 @@ var errFailed = errors.New("failed")
 type misuse struct{ error }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	exited := -1
 	parser := kong.Must(&commands{},
 		kong.Name("conform"),
@@ -71,7 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exited
 	}
 	if err == nil {
-		err = command.Run(&session{ctx, stdout, stderr})
+		err = command.Run(&session{ctx, stdin, stdout, stderr})
 	}
 	var wrong misuse
 	switch {
@@ -115,17 +119,14 @@ var implementations = []struct {
 
 // ours embeds the choice among our implementations.
 type ours struct {
-	Impl []string `help:"Implementations to run: ref, fast (default both)." enum:"ref,fast" placeholder:"NAME" default:"ref,fast"`
+	Impl []string `help:"Implementations to run: ref, fast (default both)." enum:"ref,fast" placeholder:"NAME"`
 }
 
 func (o ours) selected() []spec.Implementation {
 	var list []spec.Implementation
 	for _, own := range implementations {
-		for _, name := range o.Impl {
-			if own.name == name {
-				list = append(list, own.make())
-				break
-			}
+		if contains(o.Impl, own.name) {
+			list = append(list, own.make())
 		}
 	}
 	return list

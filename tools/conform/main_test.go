@@ -18,14 +18,15 @@ import (
 func conform(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	code = run(context.Background(), args, &out, &err)
+	code = run(context.Background(), args, strings.NewReader(""), &out, &err)
 	return code, out.String(), err.String()
 }
 
 func TestHelp(t *testing.T) {
 	golden := goldie.New(t, goldie.WithFixtureDir(filepath.Join("..", "..", "golden", "texts")))
 	var all strings.Builder
-	for _, args := range [][]string{{}, {"check", "--help"}, {"replay", "--help"}, {"bench", "--help"}, {"list", "--help"}} {
+	for _, args := range [][]string{{}, {"check", "--help"}, {"replay", "--help"}, {"bench", "--help"},
+		{"serve", "--help"}, {"export", "--help"}, {"list", "--help"}} {
 		code, out, _ := conform(t, args...)
 		if code != exitOK {
 			t.Errorf("%v: exit code %d", args, code)
@@ -104,6 +105,16 @@ func TestMisuseExitsWith2AndALine(t *testing.T) {
 		{"replay", torn},
 		{"bench", "--module", "nonsense"},
 		{"bench", "--time", "-1s"},
+		{"bench", "--peer", "exit 3"},
+		{"check", "--impl", "ref", "--", "cat"},
+		{"check", "--timeout", "-1s", "--", "cat"},
+		{"serve", "--impl", "nonsense"},
+		{"export"},
+		{"export", torn},
+		{"export", filepath.Dir(torn)},
+		{"export", filepath.Join(torn, "below")},
+		{"export", torn + "-missing", "--module", "nonsense"},
+		{"export", torn + "-missing", "--tries", "0"},
 		{"list", "nonsense"},
 	} {
 		code, _, stderr := conform(t, args...)

@@ -49,14 +49,21 @@ func (p *progress) result(r conformance.Result) {
 		p.line()
 		p.module, p.began, p.passed, p.total = module, time.Now().Add(-r.Elapsed), 0, 0
 	}
-	p.total++
-	if r.Status == conformance.Passed {
+	switch r.Status {
+	case conformance.NotOffered:
+		return
+	case conformance.Passed:
 		p.passed++
 	}
+	p.total++
 }
 
 func (p *progress) line() {
-	if p.module != "" {
+	switch {
+	case p.module == "":
+	case p.total == 0:
+		fmt.Fprintf(p.out, "%-18s not offered\n", p.module)
+	default:
 		fmt.Fprintf(p.out, "%-18s %2d of %2d passed  %.1fs\n", p.module, p.passed, p.total, time.Since(p.began).Seconds())
 	}
 }

@@ -9,12 +9,18 @@ import (
 type replayCommand struct {
 	ours
 	Path string `arg:"" help:"A folder with a recording, a folder of vectors, or one vector."`
+	theirs
 }
 
 func (c *replayCommand) Run(s *session) error {
+	subjects, end, err := s.subjects(c.ours, c.theirs)
+	if err != nil {
+		return err
+	}
+	defer end()
 	verdict := error(nil)
-	for _, impl := range c.selected() {
-		report, err := conformance.Replay(impl, c.Path)
+	for _, impl := range subjects {
+		report, err := conformance.Replay(impl.Implementation, c.Path, conformance.Timeout(impl.timeout), conformance.Context(s.ctx))
 		if err != nil {
 			return misuse{err}
 		}

@@ -4,9 +4,7 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"io/fs"
 	"log"
 	"os"
@@ -28,40 +26,35 @@ func main() {
 	if dir, err := os.Getwd(); err != nil || filepath.Base(dir) != "golden" || len(os.Args) > 1 {
 		log.Fatal("takes no arguments, and runs in golden only: go generate ./golden")
 	}
-	frozen, err := conformance.Freeze(seed)
-	if err != nil {
-		log.Fatal(err)
-	}
-	index := golden.Index{Spec: spec.Version, Count: len(frozen)}
+	index := golden.Index{Spec: spec.Version}
 	written := map[string]bool{}
-	for _, v := range frozen {
-		index.Bytes += len(v.Data)
-		index.Vectors = append(index.Vectors, golden.Entry{
-			Path: v.Path, Module: v.Module, Requirement: v.Requirement,
-			Bytes: len(v.Data), SHA256: fmt.Sprintf("%x", sha256.Sum256(v.Data)),
-		})
+	err := conformance.Freeze(seed, conformance.GoldenBudget, nil, func(v conformance.Frozen) error {
+		index.Add(v.Path, v.Module, v.Requirement, v.Data)
 		written[filepath.FromSlash(v.Path)] = true
 		if err := os.MkdirAll(filepath.Dir(v.Path), 0o755); err != nil {
-			log.Fatal(err)
+			return err
 		}
-		write(v.Path, v.Data)
+		return write(v.Path, v.Data)
+	})
+	if err != nil {
+		log.Fatal(err)
 	}
 	text, err := json.MarshalIndent(index, "", " ")
 	if err != nil {
 		log.Fatal(err)
 	}
-	write("index.json", append(text, '\n'))
+	if err := write("index.json", append(text, '\n')); err != nil {
+		log.Fatal(err)
+	}
 	removeOthers(written)
 }
 
 // write leaves a file alone that has the content already.
-func write(path string, data []byte) {
+func write(path string, data []byte) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
-		return
+		return nil
 	}
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		log.Fatal(err)
-	}
+	return os.WriteFile(path, data, 0o644)
 }
 
 func removeOthers(written map[string]bool) {

@@ -150,6 +150,8 @@ func (p {{$type}}) {{method .}}({{parameters .}}) error {
 	return p.handle(&Call{ {{$type}}Module, &{{$type}}Module.Operations[{{$i}}], []any{ {{arguments .}} }, {{if .HasDst}}dst{{else}}nil{{end}}})
 }
 {{end}}{{end}}
+func (p {{$type}}) Close() error { return p.handle(&Call{ {{$type}}Module, Close, nil, nil}) }
+
 func connect{{.GoName}}(open func() Handler) func({{config .}}) (spec.{{.GoName}}, error) {
 	return func(config {{config .}}) (spec.{{.GoName}}, error) {
 		h := open()
