@@ -32,9 +32,12 @@ class Module:
     """How a module of the specification is called in the package.
 
     operations: wire name to the results' names: a string for one, a tuple for
-    several, None for none; or to a method, where values need another form. renamed: wire names of arguments to the package's.
-    unknown: what the package does not know, with the value at which that is the
-    same.
+    several, None for none; or to a method, where values need another form.
+    renamed: wire names of arguments to the package's.
+    unknown: fields and arguments that the package does not have, with the value
+    at which that makes no difference.
+    new: a function that makes the package's instance, where values need another
+    form.
     """
 
     def __init__(self, name, file, cls, config, operations, renamed=(), unknown=(), new=None):
@@ -45,7 +48,7 @@ class Module:
     def load(self):
         """Returns the class that serve() wants, or raises ImportError."""
         package = importlib.import_module(f"squish.{self.file}")
-        missing = [name for name in (self.cls, self.config) if name and not hasattr(package, name)]
+        missing = [name for name in (self.cls, self.config) if not hasattr(package, name)]
         if missing:
             raise ImportError(f"squish.{self.file} has no {' and no '.join(missing)}")
 
@@ -75,19 +78,16 @@ def says_nothing(value):
 
 
 def construct(module, package, config):
-    return getattr(package, module.cls)(configured(module, getattr(package, module.config), config))
-
-
-def configured(module, cls, config):
-    return cls(**module.arguments({f.name for f in dataclasses.fields(cls)}, config))
+    config_class = getattr(package, module.config)
+    known = {f.name for f in dataclasses.fields(config_class)}
+    return getattr(package, module.cls)(config_class(**module.arguments(known, config)))
 
 
 def operation(module, name, results):
-    """A method that calls the package's, or reads its property."""
+    """A method that calls the package's, or reads its property or that of its stats."""
 
     def call(instance, **args):
         own = instance.own
-        # Some queries are properties of the stats.
         found = getattr(own, name) if hasattr(own, name) else getattr(own.stats, name)
         if callable(found):
             found = found(**module.arguments(parameters(type(own), name), args))

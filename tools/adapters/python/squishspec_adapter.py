@@ -169,11 +169,12 @@ class Adapter:
 
     kinds says which exceptions of theirs beside Refused are refusals, and of which
     kind: a dict from exception class to kind, None for one that is none. The
-    nearest base class decides.
+    nearest base class decides. unit_roundoff is said where it is not float32's.
     """
 
-    def __init__(self, name, version, classes, kinds=None):
+    def __init__(self, name, version, classes, kinds=None, unit_roundoff=None):
         self.name, self.version = name, version
+        self.precision = {} if unit_roundoff is None else {"unit_roundoff": repr(float(unit_roundoff))}
         self.kinds = kinds or {}
         self.offers = [entry for cls in classes for entry in cls.offers]
         self.classes = {cls.offers[0].split(":")[0]: cls for cls in classes}
@@ -181,31 +182,31 @@ class Adapter:
         self.opened = 0
 
     def answer(self, metadata, tensors):
-        """Returns the answer to one frame."""
-        out_tensors = {}
+        """Returns the answer to one frame, as bytes."""
+        identity = {"id": metadata["id"]} if "id" in metadata else {}
         try:
-            answer = self._answer(metadata, tensors)
+            answer, out_tensors = self._answer(metadata, tensors), {}
             if "out" in answer:
                 answer["out"] = json.dumps(encode(answer["out"], out_tensors))
+            return frame_bytes({"status": "ok", **answer, **identity}, out_tensors)
         except Refused as e:
+            answer = {"status": "rejected", "kind": e.kind}
             if e.kind == "unsupported":
-                answer = {"status": "unsupported", "message": str(e)}
-            else:
-                answer = {"status": "rejected", "kind": e.kind, "message": str(e)}
+                answer = {"status": "unsupported"}
+            message = str(e)
         except Exception as e:
             traceback.print_exception(e, file=sys.stderr)
-            answer, out_tensors = {"status": "error", "message": f"{type(e).__name__}: {e}"}, {}
-        if "id" in metadata:
-            answer["id"] = metadata["id"]
-        return {"status": "ok", **answer}, out_tensors
+            answer, message = {"status": "error"}, f"{type(e).__name__}: {e}"
+        return frame_bytes({**answer, "message": message[:1000], **identity}, {})
 
     def _answer(self, metadata, tensors):
         command = metadata.get("cmd")
         if command == "hello":
             if metadata.get("protocol") != PROTOCOL:
-                raise Refused("unsupported", f"protocol: want {PROTOCOL}, got {metadata.get('protocol')}")
-            return {"protocol": PROTOCOL, "name": self.name, "version": self.version,
-                    "language": "Python", "offers": json.dumps(self.offers)}
+                return {"status": "error", "protocol": PROTOCOL,
+                        "message": f"protocol: want {PROTOCOL}, got {metadata.get('protocol')}"}
+            return {"protocol": PROTOCOL, "name": self.name, "version": self.version, "language": "Python",
+                    "offers": json.dumps(self.offers), **self.precision}
         if command == "stop":
             return {}
         if command == "close":
@@ -275,7 +276,7 @@ def _accepts(function, args):
         raise Refused("unsupported", f"{function.__qualname__}: {e}") from None
 
 
-def serve(name, version, classes, kinds=None):
+def serve(name, version, classes, kinds=None, unit_roundoff=None):
     """Answers the frames on stdin until stop or their end. Whatever prints
     meanwhile, prints on stderr: stdout belongs to the frames."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -283,19 +284,12 @@ def serve(name, version, classes, kinds=None):
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    adapter = Adapter(name, version, classes, kinds)
+    adapter = Adapter(name, version, classes, kinds, unit_roundoff)
     try:
         while (frame := read_frame(requests)) is not None:
-            metadata, tensors = frame
-            answer, tensors_out = adapter.answer(metadata, tensors)
-            try:
-                data = frame_bytes(answer, tensors_out)
-            except (TypeError, FrameError) as e:
-                unsent = {"status": "error", "message": f"answer: {e}", "id": answer.get("id", "")}
-                data = frame_bytes(unsent, {})
-            answers.write(data)
+            answers.write(adapter.answer(*frame))
             answers.flush()
-            if metadata.get("cmd") == "stop":
+            if frame[0].get("cmd") == "stop":
                 break
     except FrameError as e:
         sys.exit(f"{name}: not a frame: {e}")
