@@ -234,7 +234,7 @@ class Adapter {
     if (!["new", "call", "time"].includes(cmd)) {
       throw new Refused("unsupported", `cmd: want hello, new, call, time, close or stop, got ${cmd}`);
     }
-    if (cmd === "new") return { handle: this.#new(metadata.module, (whole) => given(metadata, tensors, whole)) };
+    if (cmd === "new") return { handle: this.#new(metadata, tensors) };
     const instance = this.instances.get(metadata.handle);
     if (!instance) throw new Error(`handle: want one of ${this.instances.size} open ones, got ${metadata.handle}`);
     const method = methodOf(instance, metadata.op);
@@ -243,10 +243,10 @@ class Adapter {
     return { out: method(args) ?? {} };
   }
 
-  #new(module, config) {
-    const cls = this.classes.get(module);
-    if (!cls) throw new Refused("unsupported", `module: want one of ${[...this.classes.keys()].join(", ")}, got ${module}`);
-    const instance = new cls(config(cls.whole));
+  #new(metadata, tensors) {
+    const cls = this.classes.get(metadata.module);
+    if (!cls) throw new Refused("unsupported", `module: want one of ${[...this.classes.keys()].join(", ")}, got ${metadata.module}`);
+    const instance = new cls(given(metadata, tensors, cls.whole));
     const handle = `h${++this.opened}`;
     this.instances.set(handle, instance);
     return handle;
