@@ -491,7 +491,9 @@ class Module {
 
 class Adapter {
  public:
-  Adapter(std::string name, std::string version) : name_(std::move(name)), version_(std::move(version)) {}
+  // unit_roundoff is said where it is not float32's.
+  Adapter(std::string name, std::string version, double unit_roundoff = 0)
+      : name_(std::move(name)), version_(std::move(version)), unit_roundoff_(unit_roundoff) {}
 
   // offer says what M offers: "module" or "module:variant" first, then optional
   // operations, "module/operation". M is made of its config.
@@ -530,7 +532,8 @@ class Adapter {
       out = {{"status", e.kind == "unsupported" ? "unsupported" : "rejected"}, {"message", e.what()}};
       if (e.kind != "unsupported") out["kind"] = e.kind;
     } catch (const std::exception& e) {
-      out = {{"status", "error"}, {"message", e.what()}};
+      std::fprintf(stderr, "%s\n", e.what());
+      out = {{"status", "error"}, {"message", std::string(e.what()).substr(0, 1000)}};
     }
     return identified(out, frame, {});
   }
@@ -549,7 +552,9 @@ class Adapter {
     const std::string command = field("cmd");
     if (command == "hello") {
       if (field("protocol") != "1") return {{"status", "error"}, {"protocol", "1"}, {"message", "protocol: want 1, got " + field("protocol")}};
-      return {{"protocol", "1"}, {"name", name_}, {"version", version_}, {"language", "C++"}, {"offers", "[" + offers_ + "]"}};
+      Metadata hello = {{"protocol", "1"}, {"name", name_}, {"version", version_}, {"language", "C++"}, {"offers", "[" + offers_ + "]"}};
+      if (unit_roundoff_ > 0) hello["unit_roundoff"] = encode(Value(unit_roundoff_), tensors);
+      return hello;
     }
     if (command == "stop") return {};
     if (command == "close") {
@@ -591,6 +596,7 @@ class Adapter {
   }
 
   std::string name_, version_, offers_;
+  double unit_roundoff_;
   std::map<std::string, std::function<std::unique_ptr<Module>(const Value&)>> constructors_;
   std::map<std::string, std::unique_ptr<Module>> instances_;  // by handle
   int64_t opened_ = 0;

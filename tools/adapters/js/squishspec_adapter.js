@@ -85,28 +85,32 @@ function readFrame(read) {
   const length = whole(prefix, 8, "header length").readBigUInt64LE();
   if (length < 1n || length > BigInt(MAX_HEADER)) throw new FrameError(`header length: want 1 to ${MAX_HEADER}, got ${length}`);
   const n = Number(length);
-  const { __metadata__: metadata = {}, ...entries } = parseHeader(whole(read(n), n, "header"));
-  const end = Math.max(0, ...Object.values(entries).map((entry) => entry.data_offsets[1]));
-  if (!(end <= MAX_FRAME - 8 - n)) throw new FrameError(`want at most ${MAX_FRAME} bytes a frame, got ${end} of tensors`);
-  const data = whole(read(end), end, "tensors");
-  const tensors = {};
-  for (const [name, entry] of Object.entries(entries)) tensors[name] = parseTensor(name, entry, data);
+  const { metadata, layout } = parseHeader(whole(read(n), n, "header"));
+  const size = Math.max(0, ...layout.map(({ end }) => end));
+  if (size > MAX_FRAME - 8 - n) throw new FrameError(`want at most ${MAX_FRAME} bytes a frame, got ${size} of tensors`);
+  const data = whole(read(size), size, "tensors");
+  const tensors = Object.fromEntries(layout.map((where) => [where.name, tensorAt(data, where)]));
   return { metadata, tensors };
 }
 
 function parseHeader(text) {
   try {
-    return JSON.parse(text);
+    const { __metadata__: metadata = {}, ...entries } = JSON.parse(text);
+    const layout = Object.entries(entries).map(([name, { dtype, shape, data_offsets: [begin, end] }]) => {
+      if (!(begin >= 0 && begin <= end && volume(shape) * DTYPES[dtype].BYTES_PER_ELEMENT === end - begin)) {
+        throw new RangeError(`data_offsets: [${begin},${end}] is not the size of ${dtype} [${shape}]`);
+      }
+      return { name, dtype, shape, begin, end };
+    });
+    return { metadata, layout };
   } catch (e) {
     throw new FrameError(`header: ${e.message}`);
   }
 }
 
-function parseTensor(name, { dtype, shape, data_offsets: [begin, end] }, bytes) {
-  const Elements = DTYPES[dtype];
-  if (!Elements || volume(shape) * Elements.BYTES_PER_ELEMENT !== end - begin) throw new FrameError(`tensor ${name}: ${dtype} [${shape}]`);
+function tensorAt(bytes, { dtype, shape, begin, end }) {
   // A copy of its own is aligned, and moves NaN payloads untouched.
-  const data = new Elements(new Uint8Array(bytes.subarray(begin, end)).buffer);
+  const data = new DTYPES[dtype](new Uint8Array(bytes.subarray(begin, end)).buffer);
   if (dtype === "F16") return { dtype: "F32", shape, data: Float32Array.from(data, half) };
   if (dtype === "BF16") return { dtype: "F32", shape, data: new Float32Array(Uint32Array.from(data, (bits) => bits << 16).buffer) };
   return { dtype, shape, data };

@@ -169,8 +169,8 @@ def apply(instance, plan, weight_dict, renumber=False):
     return {"result": plain(instance.own.apply(surgery_plan(instance, plan), weight_dict))}
 
 
-def reset(instance, modality="both"):
-    instance.own.reset(None if modality == "both" else modality)
+def reset(instance, modality=""):
+    instance.own.reset(None if modality in ("", "both") else modality)
     return {}
 
 

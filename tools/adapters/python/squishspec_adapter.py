@@ -39,12 +39,12 @@ PROTOCOL = "1"
 MAX_HEADER = 1 << 20
 MAX_FRAME = 1 << 30
 
-# BF16, which numpy lacks, is read as float32.
-DTYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2",
+# BF16, which numpy lacks, is read as float32 from its bits.
+DTYPES = {name: np.dtype(code) for name, code in {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?",
-}
-NAMES = {np.dtype(code): name for name, code in DTYPES.items()}
+}.items()}
+NAMES = {dtype: name for name, dtype in DTYPES.items() if name != "BF16"}
 
 
 class Refused(Exception):
@@ -82,13 +82,14 @@ def read_frame(stream):
     try:
         header = json.loads(_read(stream, length, "header"))
         metadata = header.pop("__metadata__", {})
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-    except (ValueError, AttributeError, KeyError, IndexError, TypeError) as e:
-        raise FrameError(f"header: {e}") from e
-    if not 0 <= end <= MAX_FRAME - 8 - length:
-        raise FrameError(f"tensors: want at most {MAX_FRAME} bytes a frame, got {end} besides the header")
-    data = _read(stream, end, "tensors")
-    return metadata, {name: _array(name, entry, data) for name, entry in header.items()}
+        layout = {name: _layout(**entry) for name, entry in header.items()}
+    except (ValueError, AttributeError, KeyError, TypeError) as e:
+        raise FrameError(f"header: {type(e).__name__}: {e}") from e
+    size = max((end for _, _, _, end in layout.values()), default=0)
+    if size > MAX_FRAME - 8 - length:
+        raise FrameError(f"want at most {MAX_FRAME} bytes a frame, got {size} of tensors")
+    data = _read(stream, size, "tensors")
+    return metadata, {name: _array(data, *where) for name, where in layout.items()}
 
 
 def _read(stream, n, what):
@@ -98,15 +99,18 @@ def _read(stream, n, what):
     return data
 
 
-def _array(name, entry, data):
-    begin, end = entry["data_offsets"]
-    dtype = np.dtype("<u2") if entry["dtype"] == "BF16" else np.dtype(DTYPES.get(entry["dtype"], "V"))
-    if dtype.kind == "V" or math.prod(entry["shape"]) * dtype.itemsize != end - begin:
-        raise FrameError(f"tensor {name}: {entry}")
-    array = np.frombuffer(data[begin:end], dtype)
-    if entry["dtype"] == "BF16":
+def _layout(dtype, shape, data_offsets):
+    begin, end = data_offsets
+    if not 0 <= begin <= end or math.prod(shape) * DTYPES[dtype].itemsize != end - begin:
+        raise ValueError(f"data_offsets: {data_offsets} is not the size of {dtype} {shape}")
+    return dtype, shape, begin, end
+
+
+def _array(data, dtype, shape, begin, end):
+    array = np.frombuffer(data[begin:end], DTYPES[dtype])
+    if dtype == "BF16":
         array = (array.astype("<u4") << 16).view("<f4")
-    return array.reshape(entry["shape"])
+    return array.reshape(shape)
 
 
 def frame_bytes(metadata, tensors):
@@ -139,6 +143,12 @@ def decode(value, tensors):
     if isinstance(value, list):
         return [decode(item, tensors) for item in value]
     return value
+
+
+def _whole(digits):
+    """Beyond 64 bits only floats are so long: numpy has no such int."""
+    number = int(digits)
+    return number if -1 << 63 <= number < 1 << 63 else float(number)
 
 
 def encode(value, tensors, path=""):
@@ -214,7 +224,7 @@ class Adapter:
             return {}
         if command not in ("new", "call", "time"):
             raise Refused("unsupported", f"cmd: want hello, new, call, time, close or stop, got {command}")
-        args = decode(json.loads(metadata.get("args") or "{}"), tensors)
+        args = decode(json.loads(metadata.get("args") or "{}", parse_int=_whole), tensors)
         args = {name: value for name, value in args.items() if value is not None}
         if command == "new":
             return {"handle": self._new(metadata["module"], args)}
