@@ -152,7 +152,8 @@ func TestSquishCalls(t *testing.T) {
 		}},
 		{"stream-rag", `{"variant": "squish6"}`, []call{
 			{"inject", `{"doc_id": "d", "token_ids": {"tensor": "x"}, "embedding": {"tensor": "v"}}`, `{}`},
-			{"retrieve", `{"query_embedding": 1, "top_k": null}`, `{"docs": [{"doc_id": "d", "token_ids": {"tensor": "docs.0.token_ids"}, "embedding": {"tensor": "docs.0.embedding"}, "relevance": 0.5}]}`},
+			{"retrieve", `{"query_embedding": 1, "top_k": 0, "query_ids": null}`, `{"docs": [{"doc_id": "d", "token_ids": {"tensor": "docs.0.token_ids"}, "embedding": {"tensor": "docs.0.embedding"}, "relevance": 0.5}]}`},
+			{"inject", `{"doc_id": "e", "embedding": {"tensor": "v"}}`, `{}`},
 			{"n_docs", `{}`, `{"n_docs": 0}`},
 		}},
 		{"cross-doc-attn", `{}`, []call{{"forward", `{"query": 1, "doc_keys": [], "doc_values": [{"tensor": "x"}, {"tensor": "v"}]}`, `{"out": {"tensor": "out"}}`}}},
@@ -207,13 +208,19 @@ func TestSquishCalls(t *testing.T) {
 				`{"result": {"layers_removed": 1, "heads_pruned": 1, "estimated_param_reduction": 0.0}}`},
 		}},
 		{"zero-quant-v2", `{"lorc_rank": 0}`, []call{
+			{"quantize", `{"weights": {"tensor": "x"}}`, `{"quantized": {"tensor": "quantized"}, "scales": {"tensor": "scales"}, "residual": {"tensor": "residual"}, "lorc_u": {"tensor": "lorc_u"}, "lorc_v": {"tensor": "lorc_v"}}`},
 			{"dequantize", `{"quantized": 1, "scales": 1, "residual": {"tensor": "x"}, "lorc_u": {"tensor": "none"}}`, `{"weights": {"tensor": "weights"}}`},
 		}},
-		{"gptq-layer", `{"variant": "squish6", "group_size": 0, "symmetric": true, "act_order": false}`, []call{{"calibrate", `{"weights": {"tensor": "x"}, "activations": 1}`, ``}}},
-		{"sparse-moe", `{"capacity_factor": 0, "gate_weights": {"tensor": "x"}, "seed": 3}`, []call{{"route", `{"hidden_states": 1}`, ``}}},
+		{"gptq-layer", `{"variant": "squish6", "group_size": 0, "symmetric": true, "act_order": false}`, []call{
+			{"calibrate", `{"weights": {"tensor": "x"}, "activations": 1}`, `{"weights": {"tensor": "weights"}, "codes": {"tensor": "codes"}, "scales": {"tensor": "scales"},
+				"zero_points": {"tensor": "zero_points"}, "order": {"tensor": "order"}, "losses": {"tensor": "losses"}, "damp_percent": 0.0}`},
+		}},
+		{"sparse-moe", `{"capacity_factor": 0, "gate_weights": {"tensor": "x"}, "seed": 3}`, []call{
+			{"route", `{"hidden_states": 1}`, `{"indices": {"tensor": "indices"}, "weights": {"tensor": "weights"}, "aux_loss": 0.125, "capacity": 0, "dropped": 0}`},
+		}},
 		{"awq-v2", `{"variant": "squish6"}`, []call{
-			{"calibrate", `{"weights": {"tensor": "x"}, "activations": {"tensor": "v"}}`, ``},
-			{"quantize", `{"weights": {"tensor": "x"}, "scales": 1, "shifts": 1}`, ``},
+			{"calibrate", `{"weights": {"tensor": "x"}, "activations": {"tensor": "v"}}`, `{"scales": {"tensor": "scales"}, "shifts": {"tensor": "shifts"}}`},
+			{"quantize", `{"weights": {"tensor": "x"}, "scales": 1, "shifts": 1}`, `{"codes": {"tensor": "codes"}, "group_scales": {"tensor": "group_scales"}, "zero_points": {"tensor": "zero_points"}}`},
 		}},
 		{"iter-prune", `{"variant": "squish6", "regrow_fraction": 0.5, "target_sparsity": 0.75}`, []call{
 			{"prune_step", `{"weights": {"tensor": "x"}, "step": 2}`, `{"pruned": {"tensor": "pruned"}, "sparsity": 0.5}`},
@@ -237,7 +244,9 @@ func TestSquishRefusals(t *testing.T) {
 	p := start(t, standIn(t), squishAdapter(t)...)
 	p.refused(p.ask(map[string]string{"cmd": "new", "module": "ternary-quant", "args": `{"zero_threshold": 0}`}), "rejected", "invalid", "zero_threshold is 0")
 	p.refused(p.ask(map[string]string{"cmd": "new", "module": "multimodal-batch", "args": `{"max_wait_rounds": 1}`}), "unsupported", "", "max_wait_rounds")
-	p.refused(p.ask(map[string]string{"cmd": "new", "module": "sparse-weight", "args": `{"format": "csr"}`}), "unsupported", "", "format")
+	for _, format := range []string{"csr", ""} {
+		p.refused(p.ask(map[string]string{"cmd": "new", "module": "sparse-weight", "args": `{"format": "` + format + `"}`}), "unsupported", "", "format")
+	}
 	for _, c := range []struct{ module, config, op, args, status, kind, message string }{
 		{"vision-kv-fuse", `{"text_capacity": 0}`, "append", `{"modality": "text", "key": 1, "value": 1}`, "rejected", "capacity", "full"},
 		{"vision-kv-fuse", `{}`, "reset", `{"modality": "audio"}`, "rejected", "invalid", "audio"},
@@ -248,6 +257,8 @@ func TestSquishRefusals(t *testing.T) {
 		{"video-frame-prune", `{}`, "prune_spatial", `{"patch_features": 1}`, "error", "", "a failure of the package"},
 		{"video-frame-prune", `{}`, "prune_clip", `{"frames": 1}`, "unsupported", "", "prune_clip"},
 		{"multimodal-batch", `{}`, "add_request", `{"req_id": 1, "modality": "text", "text_len": 1, "vision_tokens": 0, "priority": 3}`, "unsupported", "", "priority"},
+		{"stream-rag", `{}`, "inject", `{"doc_id": "d", "token_ids": null, "embedding": null}`, "unsupported", "", "embedding"},
+		{"cross-modal-attn", `{}`, "forward", `{"text_q": 1, "vision_k": 1}`, "unsupported", "", "vision_v"},
 		{"layer-fusion", `{}`, "fuse", `{"weights_a": 1, "weights_b": 1, "w": 0.25}`, "unsupported", "", "w: "},
 		{"model-surgery", `{}`, "plan", `{"n_layers": 1, "n_heads": 4, "head_dim": 1, "n_kv_heads": 2}`, "unsupported", "", "n_kv_heads"},
 		{"model-surgery", `{}`, "apply", `{"plan": {"layers_to_remove": [], "heads_to_prune": {}, "n_layers": 1, "n_heads": 4, "head_dim": 1, "n_kv_heads": 2}, "weight_dict": {}}`, "unsupported", "", "n_kv_heads"},

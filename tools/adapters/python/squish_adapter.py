@@ -4,15 +4,15 @@
     conform check -- python3 squish_adapter.py
     conform check -- python3 squish_adapter.py ternary-quant sparse-moe
 
-It offers the variant squish6 where a module has one, and else the module. What
-the package does not have (a field, an argument) is left out where it says nothing
-(0, false, none, empty) or does not concern the variant, and is unsupported
-otherwise.
+It offers the variant squish6 where a module has one, and else the module. A field
+or an argument that the package does not have is left out where it says nothing
+(0, false, empty) or does not concern the variant, and is unsupported otherwise. A
+result that the package does not have is empty.
 """
 
 import dataclasses
-import functools
 import importlib
+import inspect
 import sys
 
 import numpy as np
@@ -36,13 +36,14 @@ class Module:
     renamed: wire names of arguments to the package's.
     unknown: fields and arguments that the package does not have, with the value
     at which that makes no difference.
+    empty: results that the package does not have, by operation.
     new: a function that makes the package's instance, where values need another
     form.
     """
 
-    def __init__(self, name, file, cls, config, operations, renamed=(), unknown=(), new=None):
-        self.name, self.file, self.cls, self.config = name, file, cls, config
-        self.operations, self.renamed, self.unknown = operations, dict(renamed), dict(unknown)
+    def __init__(self, name, file, cls, config, operations, renamed=(), unknown=(), empty=(), new=None):
+        self.name, self.file, self.cls, self.config, self.operations = name, file, cls, config, operations
+        self.renamed, self.unknown, self.empty = dict(renamed), dict(unknown), dict(empty)
         self.new = new or construct
 
     def load(self):
@@ -54,7 +55,7 @@ class Module:
 
         def init(instance, **config):
             config.pop("variant", None)
-            instance.package = package
+            instance.module, instance.package = self, package
             instance.own = self.new(self, package, config)
 
         methods = {name: results if callable(results) else operation(self, name, results)
@@ -74,7 +75,7 @@ class Module:
 
 
 def says_nothing(value):
-    return value.size == 0 if isinstance(value, np.ndarray) else not value
+    return value.size == 0 if isinstance(value, np.ndarray) else value in (0, False, [])
 
 
 def construct(module, package, config):
@@ -85,31 +86,33 @@ def construct(module, package, config):
 
 def operation(module, name, results):
     """A method that calls the package's, or reads its property or that of its stats."""
+    empty = module.empty.get(name, {})
 
     def call(instance, **args):
         own = instance.own
         found = getattr(own, name) if hasattr(own, name) else getattr(own.stats, name)
         if callable(found):
-            found = found(**module.arguments(parameters(type(own), name), args))
+            parameters = inspect.signature(found).parameters.values()
+            args = module.arguments({p.name for p in parameters}, args)
+            missing = [p.name for p in parameters if p.default is p.empty and p.name not in args]
+            if missing:
+                raise Refused("unsupported", f"{missing[0]}: squish.{module.file} cannot do without it")
+            found = found(**args)
         if results is None:
             return {}
         if isinstance(results, tuple):
-            return dict(zip(results, map(plain, found), strict=True))
-        return {results: plain(found)}
+            return {**dict(zip(results, map(plain, found), strict=True)), **empty}
+        return {results: plain(found), **empty}
 
     return call
-
-
-@functools.cache
-def parameters(cls, name):
-    function = getattr(cls, name)
-    return function.__code__.co_varnames[:function.__code__.co_argcount]
 
 
 def stats(instance):
     """The public fields and properties of the package's stats."""
     own = instance.own.stats
-    return {name: plain(getattr(own, name)) for name in dir(own) if not name.startswith("_") and not callable(getattr(own, name))}
+    public = {name: getattr(own, name) for name in dir(own) if not name.startswith("_")}
+    counts = {name: plain(value) for name, value in public.items() if not callable(value)}
+    return {**counts, **instance.module.empty.get("stats", {})}
 
 
 def plain(value):
@@ -174,11 +177,32 @@ def reset(instance, modality=""):
     return {}
 
 
-def calibrate(instance, activations):
+def inject(instance, doc_id, embedding, token_ids=np.zeros(0, np.int64)):
+    instance.own.inject(doc_id, token_ids, embedding)
+    return {}
+
+
+def retrieve(instance, query_embedding, top_k=0):
+    """No number of documents is 0 on the wire, and None in the package."""
+    return {"docs": plain(instance.own.retrieve(query_embedding, top_k or None))}
+
+
+def quant_calibrate(instance, activations):
     """A single scale is a list of one."""
     result = plain(instance.own.calibrate(activations))
     return {"result": {**result, "scales": np.atleast_1d(result["scales"])}}
 
+
+def awq_calibrate(instance, weights, activations=None, act_scales=None):
+    """The package takes what the specification takes the mean of."""
+    if activations is not None:
+        act_scales = np.abs(np.atleast_2d(activations).astype(np.float64)).mean(axis=0).astype(np.float32)
+    scales, shifts = instance.own.calibrate(weights, act_scales)
+    return {"scales": scales, "shifts": shifts}
+
+
+NUMBERS, MATRIX = np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
+CODES = np.zeros(0, np.uint8)
 
 MODULES = [
     Module("vision-kv-fuse", "vision_kv_fuse", "VisionKVFuseCache", "ModalityConfig",
@@ -197,7 +221,7 @@ MODULES = [
     Module("hierarchical-kv", "hierarchical_kv", "HierarchicalKVStore", "TierConfig",
            {"put": None, "get": "kv", "n_hot": "n_hot", "n_warm": "n_warm", "n_cold": "n_cold"}),
     Module("stream-rag:squish6", "stream_rag", "StreamRAGInjector", "StreamRAGConfig",
-           {"inject": None, "retrieve": "docs", "n_docs": "n_docs"}, unknown={"query_ids": ANY}),
+           {"inject": inject, "retrieve": retrieve, "n_docs": "n_docs"}),
     Module("cross-doc-attn", "cross_doc_attn", "CrossDocAttention", "CrossDocConfig", {"forward": "out"}),
     Module("video-frame-prune:squish6", "video_frame_prune", "VideoFramePruner", "FrameConfig",
            {"prune_temporal": "kept", "prune_spatial": "kept"}, unknown={"motion_threshold": ANY}),
@@ -218,7 +242,7 @@ MODULES = [
     Module("weight-sharing", "weight_sharing", "WeightSharer", "SharingConfig",
            {"get_effective_weight": "weight", "memory_bytes": "bytes", "dense_memory_bytes": "bytes", "memory_ratio": "ratio"},
            new=new_shared_weights),
-    Module("quant-calib:squish6", "quant_calib", "QuantCalibrator", "CalibConfig", {"calibrate": calibrate}),
+    Module("quant-calib:squish6", "quant_calib", "QuantCalibrator", "CalibConfig", {"calibrate": quant_calibrate}),
     Module("sparse-weight", "sparse_weight", "SparseWeightStore", "SparsityConfig",
            {"compress": None, "decompress": "dense", "memory_bytes": "bytes", "dense_memory_bytes": "bytes",
             "compression_ratio": "ratio"}, unknown={"format": "nm"}),
@@ -229,13 +253,18 @@ MODULES = [
            {"plan": "plan", "estimate_reduction": estimate_reduction, "apply": apply},
            new=lambda module, package, config: package.ModelSurgeon()),
     Module("zero-quant-v2", "zero_quant_v2", "ZeroQuantV2", "ZQConfig",
-           {"quantize": ("quantized", "scales", "residual"), "dequantize": "weights"}),
+           {"quantize": ("quantized", "scales", "residual"), "dequantize": "weights"},
+           empty={"quantize": {"lorc_u": MATRIX, "lorc_v": MATRIX}}),
     Module("gptq-layer:squish6", "gptq_layer", "GPTQCalibrator", "GPTQConfig", {"calibrate": "weights"},
-           unknown={"group_size": ANY, "symmetric": ANY, "act_order": ANY}),
+           unknown={"group_size": ANY, "symmetric": ANY, "act_order": ANY},
+           empty={"calibrate": {"codes": CODES, "scales": MATRIX, "zero_points": CODES, "order": CODES, "losses": NUMBERS,
+                                "damp_percent": 0.0}}),
     Module("sparse-moe", "sparse_moe", "SparseMoERouter", "MoEConfig", {"route": ("indices", "weights", "aux_loss")},
-           unknown={"seed": ANY}, new=new_mixture),
+           unknown={"seed": ANY}, new=new_mixture,
+           empty={"route": {"capacity": 0, "dropped": 0}, "stats": {"expert_load": CODES, "total_dropped": 0}}),
     Module("awq-v2:squish6", "awq_v2", "AWQv2Calibrator", "AWQv2Config",
-           {"calibrate": ("scales", "shifts"), "quantize": "codes"}, renamed={"activations": "act_scales"}),
+           {"calibrate": awq_calibrate, "quantize": "codes"},
+           empty={"quantize": {"group_scales": MATRIX, "zero_points": CODES}}),
     Module("iter-prune:squish6", "iter_prune", "IterativePruner", "PruneSchedule",
            {"prune_step": ("pruned", "sparsity"), "current_sparsity": "sparsity"}, unknown={"regrow_fraction": ANY}),
 ]
