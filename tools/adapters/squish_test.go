@@ -209,7 +209,7 @@ func TestSquishCalls(t *testing.T) {
 		}},
 		{"zero-quant-v2", `{"lorc_rank": 0}`, []call{
 			{"quantize", `{"weights": {"tensor": "x"}}`, `{"quantized": {"tensor": "quantized"}, "scales": {"tensor": "scales"}, "residual": {"tensor": "residual"}, "lorc_u": {"tensor": "lorc_u"}, "lorc_v": {"tensor": "lorc_v"}}`},
-			{"dequantize", `{"quantized": 1, "scales": 1, "residual": {"tensor": "x"}, "lorc_u": {"tensor": "none"}}`, `{"weights": {"tensor": "weights"}}`},
+			{"dequantize", `{"quantized": {"tensor": "flat"}, "scales": 1, "residual": {"tensor": "x"}, "lorc_u": {"tensor": "none"}}`, `{"weights": {"tensor": "weights"}}`},
 		}},
 		{"gptq-layer", `{"variant": "squish6", "group_size": 0, "symmetric": true, "act_order": false}`, []call{
 			{"calibrate", `{"weights": {"tensor": "x"}, "activations": 1}`, `{"weights": {"tensor": "weights"}, "codes": {"tensor": "codes"}, "scales": {"tensor": "scales"},
@@ -229,7 +229,7 @@ func TestSquishCalls(t *testing.T) {
 	} {
 		h := p.open(c.module, c.config, x)
 		for _, call := range c.calls {
-			answer := p.call(h, call.op, call.args, x, v, floats("none", 0, 0))
+			answer := p.call(h, call.op, call.args, x, v, floats("flat", 4), floats("none", 0, 0))
 			p.has(answer, "ok", call.out)
 			if t.Failed() {
 				t.Fatalf("%s %s", c.module, call.op)
@@ -260,12 +260,13 @@ func TestSquishRefusals(t *testing.T) {
 		{"stream-rag", `{}`, "inject", `{"doc_id": "d", "token_ids": null, "embedding": null}`, "unsupported", "", "embedding"},
 		{"cross-modal-attn", `{}`, "forward", `{"text_q": 1, "vision_k": 1}`, "unsupported", "", "vision_v"},
 		{"layer-fusion", `{}`, "fuse", `{"weights_a": 1, "weights_b": 1, "w": 0.25}`, "unsupported", "", "w: "},
+		{"zero-quant-v2", `{}`, "dequantize", `{"quantized": {"tensor": "x"}, "scales": 1, "residual": {"tensor": "y"}, "lorc_u": {"tensor": "z"}}`, "unsupported", "", "lorc_u"},
 		{"model-surgery", `{}`, "plan", `{"n_layers": 1, "n_heads": 4, "head_dim": 1, "n_kv_heads": 2}`, "unsupported", "", "n_kv_heads"},
 		{"model-surgery", `{}`, "apply", `{"plan": {"layers_to_remove": [], "heads_to_prune": {}, "n_layers": 1, "n_heads": 4, "head_dim": 1, "n_kv_heads": 2}, "weight_dict": {}}`, "unsupported", "", "n_kv_heads"},
 		{"model-surgery", `{}`, "apply", `{"plan": {"layers_to_remove": [], "heads_to_prune": {}, "n_layers": 1, "n_heads": 4, "head_dim": 1}, "weight_dict": {}, "renumber": true}`, "unsupported", "", "renumber"},
 	} {
 		h := p.open(c.module, c.config)
-		p.refused(p.call(h, c.op, c.args), c.status, c.kind, c.message)
+		p.refused(p.call(h, c.op, c.args, floats("x", 2, 2), floats("y", 2, 2), floats("z", 1, 1)), c.status, c.kind, c.message)
 	}
 }
 

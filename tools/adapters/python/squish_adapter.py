@@ -21,6 +21,9 @@ from squishspec_adapter import Refused, serve
 
 ANY = object()  # a value that does not matter
 
+# Results, and arguments, of nothing.
+NUMBERS, MATRIX, CODES = np.zeros(0, np.float32), np.zeros((0, 0), np.float32), np.zeros(0, np.uint8)
+
 # KeyError and the others have subclasses that are no refusals.
 KINDS = {
     ValueError: "invalid", OverflowError: "capacity", KeyError: "unknown", IndexError: "range", RuntimeError: "state",
@@ -201,8 +204,14 @@ def awq_calibrate(instance, weights, activations=None, act_scales=None):
     return {"scales": scales, "shifts": shifts}
 
 
-NUMBERS, MATRIX = np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
-CODES = np.zeros(0, np.uint8)
+def dequantize(instance, quantized, scales, residual, lorc_u=MATRIX, lorc_v=MATRIX):
+    """Codes may come flat."""
+    if lorc_u.size or lorc_v.size:
+        raise Refused("unsupported", "lorc_u: squish.zero_quant_v2 does not have it")
+    if quantized.size == residual.size:
+        quantized = quantized.reshape(residual.shape)
+    return {"weights": instance.own.dequantize(quantized, scales, residual)}
+
 
 MODULES = [
     Module("vision-kv-fuse", "vision_kv_fuse", "VisionKVFuseCache", "ModalityConfig",
@@ -253,7 +262,7 @@ MODULES = [
            {"plan": "plan", "estimate_reduction": estimate_reduction, "apply": apply},
            new=lambda module, package, config: package.ModelSurgeon()),
     Module("zero-quant-v2", "zero_quant_v2", "ZeroQuantV2", "ZQConfig",
-           {"quantize": ("quantized", "scales", "residual"), "dequantize": "weights"},
+           {"quantize": ("quantized", "scales", "residual"), "dequantize": dequantize},
            empty={"quantize": {"lorc_u": MATRIX, "lorc_v": MATRIX}}),
     Module("gptq-layer:squish6", "gptq_layer", "GPTQCalibrator", "GPTQConfig", {"calibrate": "weights"},
            unknown={"group_size": ANY, "symmetric": ANY, "act_order": ANY},
