@@ -97,7 +97,7 @@ func TestGuide(t *testing.T) {
 				result := run(t, folder, []string{"PATH=" + path}, "sh", "-c", line)
 				commands++
 				if fails := strings.HasPrefix(ending, "fails"); fails != (result.exit == 1) || !fails && result.exit != 0 {
-					t.Errorf("%s: exit code %d, the guide says %q\n%s%s", line, result.exit, ending, result.stdout, result.stderr)
+					t.Errorf("%s: exit code %d, the guide says %q\n%s%s", line, result.exit, ending, last(result.stdout), last(result.stderr))
 				}
 			}
 		}
@@ -106,19 +106,19 @@ func TestGuide(t *testing.T) {
 		}
 	}
 
-	body, last := "", ""
+	body, end := "", ""
 	for _, s := range sections {
 		switch {
 		case strings.HasPrefix(s.title, "Step "):
 			t.Run(s.title, func(t *testing.T) {
 				for _, block := range s.blocks["python"] {
 					if strings.HasPrefix(block, "serve(") {
-						last = block
+						end = block
 					} else {
 						body += "\n" + block
 					}
 				}
-				write(t, filepath.Join(folder, "my_adapter.py"), body+last)
+				write(t, filepath.Join(folder, "my_adapter.py"), body+end)
 				do(t, python, s)
 			})
 		case s.title == "The same in JavaScript":

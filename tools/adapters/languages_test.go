@@ -103,9 +103,12 @@ type ending struct {
 func (e *ending) succeeds(t *testing.T) {
 	t.Helper()
 	if e.exit != 0 {
-		t.Fatalf("%s: exit code %d\n%s%s", strings.Join(e.command, " "), e.exit, e.stdout, e.stderr)
+		t.Fatalf("%.300s: exit code %d\n%s%s", strings.Join(e.command, " "), e.exit, last(e.stdout), last(e.stderr))
 	}
 }
+
+// last returns the end of a long text.
+func last(text string) string { return text[max(0, len(text)-4000):] }
 
 // run runs a command in a folder with more variables in its environment, to its end
 // or for two minutes.

@@ -118,7 +118,6 @@ func TestSquishMissing(t *testing.T) {
 func TestSquishCalls(t *testing.T) {
 	p := start(t, standIn(t), squishAdapter(t)...)
 	x := floats("x", 2, 2)
-	const ref, vector = `{"tensor": "x"}`, `{"tensor": "v"}`
 	v := floats("v", 2)
 	type call struct{ op, args, out string }
 	for _, c := range []struct {
