@@ -264,9 +264,11 @@ func drawRAGEmbedding(t *trial, c spec.StreamRAGConfig, label string) []float32 
 	return numbers(t, c.EmbedDim, anyStyles, label)
 }
 
+// drawRAGDoc draws a document; as squish6 it has an embedding, without which the
+// recorded program takes none.
 func drawRAGDoc(t *trial, c spec.StreamRAGConfig) ragDoc {
 	d := ragDoc{id: rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f", "", "g"}).Draw(t.T, "doc_id"), tokens: drawIDs(t, 0, c.MaxDocTokens, "token_ids")}
-	if rapid.IntRange(0, 5).Draw(t.T, "without an embedding") > 0 {
+	if c.Variant == spec.Squish6 || rapid.IntRange(0, 5).Draw(t.T, "without an embedding") > 0 {
 		d.embedding = drawRAGEmbedding(t, c, "embedding")
 	}
 	return d

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"math/bits"
 
 	"pgregory.net/rapid"
 
@@ -171,10 +172,12 @@ func meanMagnitude(weights []float32) *big.Float {
 }
 
 // scaleBudget bounds the error of a published scale: two roundings to working
-// precision, those of a float64 sum, and the spacing of subnormals, 2u·2⁻¹²⁶.
+// precision, those of a float64 sum or of a pairwise one in working precision, and
+// the spacing of subnormals, 2u·2⁻¹²⁶.
 func scaleBudget(weights []float32, u float64) float64 {
 	mean, _ := meanMagnitude(weights).Float64()
-	return (2*u+float64(len(weights))*0x1p-53)*mean + u*0x1p-125
+	levels := float64(bits.Len(uint(len(weights))))
+	return ((2+levels)*u+float64(len(weights))*0x1p-53)*mean + u*0x1p-125
 }
 
 // nearThreshold reports whether a weight is so near ±t·scale that a scale summed
@@ -182,7 +185,7 @@ func scaleBudget(weights []float32, u float64) float64 {
 func nearThreshold(t *trial, c spec.TernaryQuantConfig, weights []float32, w float32) bool {
 	threshold := new(big.Float).Mul(meanMagnitude(weights), big.NewFloat(c.ZeroThreshold))
 	bound, _ := threshold.Float64()
-	margin := max(0x1p-20, 8*t.u) * bound
+	margin := max(0x1p-20, 16*t.u) * bound
 	return bound > 0 && math.Abs(math.Abs(float64(w))-bound) <= margin
 }
 

@@ -137,7 +137,7 @@ var cotCompress = &Module{
 	}, {
 		ID: "cot-compress/stats", Level: Must, Kind: Law,
 		Text:      "Stats count calls, tokens in and tokens out; the ratio is 1 − out/in, 0 before any call.",
-		Tolerance: "counts exact; ratio 1e-9", Why: "the recording smooths its ratio by 1e-9", Source: "the recording's stats",
+		Tolerance: "counts exact; ratio 2e-9", Why: "the recording adds 1e-9 to its denominator, which is off by as much, and by rounding", Source: "the recording's stats",
 	}, {
 		ID: "cot-compress/rarest-squish6", Level: Must, Kind: Law, Variant: Squish6,
 		Text:      "As variant squish6, no token is dropped while one of a higher count is kept, and of equal counts the earliest stay.",
@@ -147,6 +147,6 @@ var cotCompress = &Module{
 		Text:      "As variant squish6, min(n, max(min_tokens, round((1−ratio)·n))) tokens are kept, half to even.",
 		Tolerance: exact, Why: exactWhy, Source: "the recording",
 	}}, common("cot-compress", []Variant{Squish6},
-		"saliencies within 2⁻³⁰·max(1, u·2²⁴) of the cut may swap, all else exact; ratio 1e-9",
+		"saliencies within 2⁻³⁰·max(1, u·2²⁴) of the cut may swap, all else exact; ratio 2e-9",
 		"as saliency", "saliencies counted anew, token by token")...),
 }

@@ -107,14 +107,14 @@ var ternaryQuant = &Module{
 	}, {
 		ID: "ternary-quant/threshold", Level: Must, Kind: Law,
 		Text:      "A code is +1 exactly where w > t·scale, −1 exactly where w < −t·scale, and 0 elsewhere.",
-		Tolerance: "exact, weights within max(2⁻²⁰, 8u) (relative) of the threshold excused",
+		Tolerance: "exact, weights within max(2⁻²⁰, 16u) (relative) of the threshold excused",
 		Why:       "a scale summed in another order moves the threshold by less than that; the bound is closed-form, from a big-float mean",
 		Source:    "BitNet b1.58's rounding at t = ½",
 	}, {
 		ID: "ternary-quant/scale", Level: Must, Kind: Law,
 		Text:      "The scale is the mean of |w|.",
-		Tolerance: "2u·mean|w| + n·2⁻⁵³·mean|w| + u·2⁻¹²⁵",
-		Why:       "one rounding of the mean and one of the published number; a float64 sum of n magnitudes adds n·2⁻⁵³; u·2⁻¹²⁵ is the spacing of subnormals",
+		Tolerance: "((3 + ⌊log₂ n⌋)·u + n·2⁻⁵³)·mean|w| + u·2⁻¹²⁵",
+		Why:       "one rounding of the mean and one of the published number; a pairwise sum of n magnitudes in working precision adds a rounding for each time that n is halved, one in float64 n·2⁻⁵³; u·2⁻¹²⁵ is the spacing of subnormals",
 		Source:    "BitNet b1.58; summed again in 200-bit floats",
 	}, {
 		ID: "ternary-quant/odd", Level: Must, Kind: Law,
@@ -127,7 +127,7 @@ var ternaryQuant = &Module{
 	}, {
 		ID: "ternary-quant/permutation", Level: Must, Kind: Law,
 		Text:      "Permuted weights have permuted codes.",
-		Tolerance: "exact, weights within max(2⁻²⁰, 8u) of the threshold excused", Why: "another order of summation may move the scale's last bits",
+		Tolerance: "exact, weights within max(2⁻²⁰, 16u) of the threshold excused", Why: "another order of summation may move the scale's last bits",
 		Source: "the formula knows no position",
 	}, {
 		ID: "ternary-quant/zeros-nested", Level: Must, Kind: Law,
@@ -167,6 +167,6 @@ var ternaryQuant = &Module{
 		Text:      "Of the 256 bytes, unpacking accepts the 81 without the bits 11, in a last byte only those filled up with code 0, and only ⌈n/4⌉ of them.",
 		Tolerance: exact, Why: exactWhy, Source: "packed storage is lossless: what packing cannot write has no meaning",
 	}}, common("ternary-quant", nil,
-		"codes exact, weights within max(2⁻²⁰, 8u) of the threshold excused; scale as there; dequantised weights bitwise",
+		"codes exact, weights within max(2⁻²⁰, 16u) of the threshold excused; scale as there; dequantised weights bitwise",
 		"as threshold and scale", "the closed forms of threshold and scale, with a big-float mean")...),
 }
