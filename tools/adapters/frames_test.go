@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,14 +26,32 @@ type peer struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	stdout io.Reader
-	stderr *bytes.Buffer
+	stderr *lockedBuffer
 	id     int
+}
+
+// A lockedBuffer is written to while the adapter runs, and read when a test fails.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
 }
 
 // start starts an adapter. It is killed when the test ends, or after a minute.
 func start(t *testing.T, environment []string, command ...string) *peer {
 	t.Helper()
-	p := &peer{t: t, cmd: exec.Command(command[0], command[1:]...), stderr: &bytes.Buffer{}}
+	p := &peer{t: t, cmd: exec.Command(command[0], command[1:]...), stderr: &lockedBuffer{}}
 	p.cmd.Env = append(os.Environ(), environment...)
 	p.cmd.Stderr = p.stderr
 	var err error

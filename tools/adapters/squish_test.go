@@ -101,6 +101,8 @@ func TestSquishMissing(t *testing.T) {
 		if offers := answer.Metadata["offers"]; strings.Contains(offers, "cot-compress") || !strings.Contains(offers, "ternary-quant") {
 			t.Errorf("offers %s", offers)
 		}
+		p.stdin.Close()
+		p.ends(0) // only then is all of stderr here
 		if !strings.Contains(p.stderr.String(), "cot-compress is not offered: No module named 'squish.cot_compress'\n") {
 			t.Errorf("stderr: %s", p.stderr)
 		}
