@@ -103,7 +103,7 @@ func drawAWQActivations(t *trial, cols int, styles []style) spec.Matrix {
 	r := source(t, "channels")
 	spread := rapid.SampledFrom([]float64{0, 1, 3, 8}).Draw(t.T, "spread")
 	for c := range cols {
-		factor := math.Exp(spread * r.NormFloat64())
+		factor := exponential(float64(1.5 * spread * r.NormFloat64()))
 		if spread == 8 && r.IntN(8) == 0 {
 			factor = 0
 		}
@@ -128,7 +128,7 @@ func drawAWQFactors(t *trial, cols int) []float32 {
 	spread := rapid.SampledFrom([]float64{0, 0.5, 3}).Draw(t.T, "spread of scales")
 	scales := make([]float32, cols)
 	for c := range scales {
-		scales[c] = float32(math.Exp(spread * r.NormFloat64()))
+		scales[c] = float32(exponential(float64(1.5 * spread * r.NormFloat64())))
 	}
 	return scales
 }

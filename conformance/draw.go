@@ -119,3 +119,11 @@ func heads(t *trial, n, tokens, dim int, styles []style, label string) spec.Head
 func size(t *trial, from, to int, label string) int {
 	return rapid.IntRange(from, to).Draw(t.T, label)
 }
+
+// exponential is about 2ˣ: exact at integers, on a line between. Every machine does
+// its arithmetic alike, which math.Exp does not promise, so that what is drawn is
+// the same everywhere. Callers convert a product, lest it be fused.
+func exponential(x float64) float64 {
+	whole := math.Floor(x)
+	return math.Ldexp(1+(x-whole), int(whole))
+}

@@ -58,7 +58,7 @@ func Freeze(seed uint64, budget Budget, moduleNames []string, sink func(Frozen) 
 			n := 0
 			for _, rec := range o.recordings(m, r, budget) {
 				v := answered(r, rec)
-				if rec.unordered || len(v.program.steps) == 0 && v.newErr == nil {
+				if rec.unfrozen || len(v.program.steps) == 0 && v.newErr == nil {
 					continue
 				}
 				frame, err := v.frame()

@@ -162,7 +162,7 @@ func attendTo(row []float32, style string, intN func(int) int, normal func() flo
 			scale = 30
 		}
 		for i := range weights {
-			weights[i] = math.Exp(scale * normal())
+			weights[i] = exponential(float64(1.5 * scale * normal()))
 		}
 	}
 	sum := 0.0

@@ -19,8 +19,10 @@ type recording struct {
 	module *spec.Module
 	config any
 	steps  []step
-	// unordered says that calls were made at once: steps is then one of their orders.
-	unordered bool
+	// unfrozen says that it is no vector: calls were made at once, of which steps is
+	// one order, or inputs are made of answers, which another machine may round
+	// otherwise.
+	unfrozen bool
 }
 
 // record is a layer that notes every call, its arguments copied, in a recording

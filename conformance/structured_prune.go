@@ -79,7 +79,7 @@ func drawPruneRows(t *trial, styles []style) spec.Matrix {
 }
 
 // pruneWideStyle spreads magnitudes over the floor of the sparsity fraction.
-var pruneWideStyle = style{"wide", each(func(r *rand.Rand) float64 { return r.NormFloat64() * math.Pow(10, -16*r.Float64()) })}
+var pruneWideStyle = style{"wide", each(func(r *rand.Rand) float64 { return r.NormFloat64() * exponential(float64(-53*r.Float64())) })}
 
 func drawPruneFlat(t *trial) []float32 {
 	return numbers(t, size(t, 1, 40, "weights"), append([]style{pruneWideStyle, pruneWideStyle, pruneWideStyle}, anyStyles...), "weights")

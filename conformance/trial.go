@@ -28,6 +28,7 @@ type trial struct {
 	symptom     spec.Symptom // what a difference means in this check
 	where       string       // begins the message of a failure
 	recordings  []*recording
+	unfrozen    bool // said of the recordings to come
 	instances   []proxy.Handler
 	asserted    int
 	used        float64
@@ -43,7 +44,10 @@ type failure struct {
 
 func newTrial(t *rapid.T, impl spec.Implementation, r *spec.Requirement, layers ...proxy.Layer) *trial {
 	tr := &trial{T: t, ref: ref.Implementation(), u: impl.Roundoff(), requirement: r, symptom: spec.Differs}
-	layers = append([]proxy.Layer{record(func(rec *recording) { tr.recordings = append(tr.recordings, rec) })}, layers...)
+	layers = append([]proxy.Layer{record(func(rec *recording) {
+		rec.unfrozen = tr.unfrozen
+		tr.recordings = append(tr.recordings, rec)
+	})}, layers...)
 	tr.impl = proxy.Connect(impl, func(m *spec.Module) proxy.Handler {
 		h := proxy.Stack(proxy.Local(impl, m), layers...)
 		tr.instances = append(tr.instances, h)
@@ -117,7 +121,7 @@ func kept(impl spec.Implementation) (spec.Implementation, *[]proxy.Handler) {
 // them. Workers assert nothing, and hand on what they panic with.
 func (t *trial) concurrently(workers ...func()) {
 	for _, r := range t.recordings {
-		r.unordered = true
+		r.unfrozen = true
 	}
 	var wait sync.WaitGroup
 	panics := make([]any, len(workers))

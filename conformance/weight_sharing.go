@@ -465,6 +465,7 @@ func sharingFitWhole(t *trial) {
 		layers = append(layers, above, below)
 	}
 	fit := sharingFitted(t, layers, rank)
+	t.unfrozen = true // a config is made of the fit
 	k := float64(rank)
 	for i, layer := range layers {
 		Δ := mat.Norm(delta{base, layer}.difference(), 2)
