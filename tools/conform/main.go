@@ -24,10 +24,11 @@ const (
 )
 
 type commands struct {
-	Check  checkCommand  `cmd:"" help:"Hold an implementation to every requirement."`
-	Replay replayCommand `cmd:"" help:"Replay recordings or vectors."`
-	Bench  benchCommand  `cmd:"" help:"Time the page's rows."`
-	List   listCommand   `cmd:"" help:"List modules, requirements or rows."`
+	Check      checkCommand      `cmd:"" help:"Hold an implementation to every requirement."`
+	Replay     replayCommand     `cmd:"" help:"Replay recordings or vectors."`
+	Bench      benchCommand      `cmd:"" help:"Time the page's rows."`
+	Perplexity perplexityCommand `cmd:"" help:"Judge a language model by a text."`
+	List       listCommand       `cmd:"" help:"List modules, requirements or rows."`
 }
 
 // A session is what a command runs with.

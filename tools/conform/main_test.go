@@ -25,7 +25,7 @@ func conform(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func TestHelp(t *testing.T) {
 	golden := goldie.New(t, goldie.WithFixtureDir(filepath.Join("..", "..", "golden", "texts")))
 	var all strings.Builder
-	for _, args := range [][]string{{}, {"check", "--help"}, {"replay", "--help"}, {"bench", "--help"}, {"list", "--help"}} {
+	for _, args := range [][]string{{}, {"check", "--help"}, {"replay", "--help"}, {"bench", "--help"}, {"perplexity", "--help"}, {"list", "--help"}} {
 		code, out, _ := conform(t, args...)
 		if code != exitOK {
 			t.Errorf("%v: exit code %d", args, code)
