@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -42,6 +43,10 @@ func (c *perplexityCommand) Run(s *session) error {
 		return misuse{err}
 	}
 	tokenizer, err := llama.LoadVocabulary(c.tokenizer())
+	if errors.Is(err, fs.ErrNotExist) && c.Tokenizer == "" {
+		// No Go library that is kept reads the tokenizer.json of both Llama and Qwen2.
+		return misuse{spec.Reject(spec.Invalid, "perplexity", "--tokenizer", "a tokenizer.bin of llama2.c (a tokenizer.json is not read)", "none at "+c.tokenizer())}
+	}
 	if err != nil {
 		return misuse{err}
 	}
