@@ -435,7 +435,7 @@ func (d *Decoder) referred(raw json.RawMessage) *Tensor {
 		d.byName = map[string]*Tensor{}
 		for i := range d.Tensors {
 			t := &d.Tensors[i]
-			if n, ok := byteLength(t.DType, t.Shape); ok && t.DType.Size() > 0 && n == len(t.Data) {
+			if n, ok := byteLength(t.DType, t.Shape, MaxFrame); ok && t.DType.Size() > 0 && n == len(t.Data) {
 				d.byName[t.Name] = t
 			}
 		}

@@ -300,7 +300,7 @@ func (e *Encoder) tensor(path string, shape []int, numbers reflect.Value) (json.
 		t.DType = dtypeOf(numbers.Type())
 		t.Data = appendNumber(t.Data, numbers)
 	}
-	if n, ok := byteLength(t.DType, shape); !ok || n != len(t.Data) {
+	if n, ok := byteLength(t.DType, shape, MaxFrame); !ok || n != len(t.Data) {
 		return nil, spec.Reject(spec.Invalid, "wire", path, fmt.Sprintf("the elements of shape %v", shape), fmt.Sprintf("%d bytes of %s", len(t.Data), t.DType))
 	}
 	e.Tensors = append(e.Tensors, t)

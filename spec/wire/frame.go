@@ -69,14 +69,14 @@ func (d DType) Size() int {
 	return 0
 }
 
-// byteLength returns the bytes that a shape takes, and whether they are few
-// enough for a frame. The axes of an empty tensor are bounded as if its empty ones
-// were not there, so that no product of some of them overflows.
-func byteLength(d DType, shape []int) (int, bool) {
+// byteLength returns the bytes that a shape takes, and whether they are at most
+// so many. The axes of an empty tensor are bounded as if its empty ones were not
+// there, so that no product of some of them overflows.
+func byteLength(d DType, shape []int, most int) (int, bool) {
 	span, empty := d.Size(), false
 	for _, n := range shape {
 		switch {
-		case n < 0 || n > 0 && span > MaxFrame/n:
+		case n < 0 || n > 0 && span > most/n:
 			return 0, false
 		case n == 0:
 			empty = true
@@ -114,7 +114,7 @@ func Read(r io.Reader) (*Frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	size, err := h.size(MaxFrame - len(prefix) - len(text))
+	size, err := h.size(MaxFrame, MaxFrame-len(prefix)-len(text))
 	if err != nil {
 		return nil, err
 	}
@@ -137,9 +137,10 @@ func truncated(part string, got, want int, err error) error {
 	return fmt.Errorf("frame: read %d of %d bytes of its %s: %w", got, want, part, err)
 }
 
-// size checks that the tensors' bytes follow each other from 0 without a gap or
-// an overlap, and returns their end, at most limit.
-func (h *header) size(limit int) (int, error) {
+// size checks that each tensor takes at most so many bytes and that they follow
+// each other from 0 without a gap or an overlap, and returns their end, at most
+// limit.
+func (h *header) size(most, limit int) (int, error) {
 	order := make([]int, len(h.tensors))
 	for i := range order {
 		order[i] = i
@@ -151,10 +152,10 @@ func (h *header) size(limit int) (int, error) {
 	end := uint64(0)
 	for _, i := range order {
 		t := &h.tensors[i]
-		want, ok := byteLength(t.dtype, t.shape)
+		want, ok := byteLength(t.dtype, t.shape, most)
 		switch {
 		case !ok:
-			return 0, format("tensor %q: shape %v of %s takes more than %d bytes", t.name, t.shape, t.dtype, MaxFrame)
+			return 0, format("tensor %q: shape %v of %s takes more than %d bytes", t.name, t.shape, t.dtype, most)
 		case t.end < t.begin || t.end-t.begin != uint64(want):
 			return 0, format("tensor %q: data_offsets: want %d bytes for shape %v of %s, got [%d, %d]", t.name, want, t.shape, t.dtype, t.begin, t.end)
 		case t.begin < end:
@@ -209,7 +210,7 @@ func (f *Frame) Bytes() ([]byte, error) {
 	}
 	offset := 0
 	for _, t := range tensors {
-		n, ok := byteLength(t.DType, t.Shape)
+		n, ok := byteLength(t.DType, t.Shape, MaxFrame)
 		if !ok || t.DType.Size() == 0 || n != len(t.Data) {
 			return nil, format("tensor %q: want the %d bytes of shape %v of %s, got %d", t.Name, n, t.Shape, t.DType, len(t.Data))
 		}

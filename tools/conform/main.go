@@ -25,12 +25,13 @@ const (
 )
 
 type commands struct {
-	Check  checkCommand  `cmd:"" help:"Hold an implementation to every requirement."`
-	Replay replayCommand `cmd:"" help:"Replay recordings or vectors."`
-	Bench  benchCommand  `cmd:"" help:"Time the page's rows."`
-	Serve  serveCommand  `cmd:"" help:"Answer for one of our implementations over the protocol."`
-	Export exportCommand `cmd:"" help:"Write the vectors of every requirement, for other languages."`
-	List   listCommand   `cmd:"" help:"List modules, requirements or rows."`
+	Check      checkCommand      `cmd:"" help:"Hold an implementation to every requirement."`
+	Replay     replayCommand     `cmd:"" help:"Replay recordings or vectors."`
+	Bench      benchCommand      `cmd:"" help:"Time the page's rows."`
+	Serve      serveCommand      `cmd:"" help:"Answer for one of our implementations over the protocol."`
+	Export     exportCommand     `cmd:"" help:"Write the vectors of every requirement, for other languages."`
+	Perplexity perplexityCommand `cmd:"" help:"Judge a language model by a text."`
+	List       listCommand       `cmd:"" help:"List modules, requirements or rows."`
 }
 
 // A session is what a command runs with.

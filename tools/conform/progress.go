@@ -16,7 +16,7 @@ import (
 // A progress shows how far a run is: a bar on a terminal, elsewhere a line a
 // module.
 type progress struct {
-	bar *progressbar.ProgressBar // nil where out is no terminal
+	bar bar
 	out io.Writer
 
 	module        string
@@ -25,12 +25,32 @@ type progress struct {
 }
 
 func newProgress(out io.Writer, requirements int) *progress {
-	p := &progress{out: out, began: time.Now()}
-	if isTerminal(out) {
-		p.bar = progressbar.NewOptions(requirements, progressbar.OptionSetWriter(out), progressbar.OptionShowCount(),
-			progressbar.OptionClearOnFinish(), progressbar.OptionSetElapsedTime(true), progressbar.OptionSetPredictTime(true))
+	return &progress{bar: newBar(out, requirements), out: out, began: time.Now()}
+}
+
+// A bar is a progress bar on a terminal, and nothing elsewhere.
+type bar struct{ *progressbar.ProgressBar }
+
+func newBar(out io.Writer, steps int) bar {
+	if !isTerminal(out) {
+		return bar{}
 	}
-	return p
+	return bar{progressbar.NewOptions(steps, progressbar.OptionSetWriter(out), progressbar.OptionShowCount(),
+		progressbar.OptionClearOnFinish(), progressbar.OptionSetElapsedTime(true), progressbar.OptionSetPredictTime(true))}
+}
+
+func (b bar) shown() bool { return b.ProgressBar != nil }
+
+func (b bar) one() {
+	if b.shown() {
+		b.Add(1)
+	}
+}
+
+func (b bar) finish() {
+	if b.shown() {
+		b.Finish()
+	}
 }
 
 func isTerminal(w io.Writer) bool {
@@ -40,9 +60,9 @@ func isTerminal(w io.Writer) bool {
 
 func (p *progress) result(r conformance.Result) {
 	module, _, _ := strings.Cut(r.Requirement, "/")
-	if p.bar != nil {
+	if p.bar.shown() {
 		p.bar.Describe(module)
-		p.bar.Add(1)
+		p.bar.one()
 		return
 	}
 	if module != p.module {
@@ -69,8 +89,8 @@ func (p *progress) line() {
 }
 
 func (p *progress) close() {
-	if p.bar != nil {
-		p.bar.Finish()
+	if p.bar.shown() {
+		p.bar.finish()
 		return
 	}
 	p.line()

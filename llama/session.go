@@ -1,0 +1,241 @@
+package llama
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/squishspec/squishspec/spec"
+)
+
+// A Session is a text that grows: the tokens so far, their keys and values. It is
+// for one goroutine.
+type Session[F Float] struct {
+	model  *Model
+	layers []sessionLayer[F]
+	norm   []F
+	final  []F // normed state of each token, which the head reads
+	length int
+
+	// Scratch of a block of tokens.
+	x, normed, q, heads, gate, up, projected []F
+	scores, row                              []F
+	turns                                    []turn[F]
+}
+
+type sessionLayer[F Float] struct {
+	attentionNorm, feedForwardNorm []F
+	queryBias, keyBias, valueBias  []F // nil where there is none
+	keys, values                   []F // token by token, KVHeads·HeadDim each
+}
+
+// A turn is a rotation by an angle.
+type turn[F Float] struct{ cos, sin F }
+
+// block is how many tokens are computed together, which bounds the scratch.
+const block = 64
+
+// NewSession returns an empty session.
+func NewSession[F Float](m *Model) (*Session[F], error) {
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	s := &Session[F]{model: m, norm: vector[F](&m.Norm), layers: make([]sessionLayer[F], len(m.Layers))}
+	for i := range m.Layers {
+		l := &m.Layers[i]
+		s.layers[i] = sessionLayer[F]{attentionNorm: vector[F](&l.AttentionNorm), feedForwardNorm: vector[F](&l.FeedForwardNorm)}
+		if m.Config.Bias {
+			s.layers[i].queryBias, s.layers[i].keyBias, s.layers[i].valueBias =
+				vector[F](&l.QueryBias), vector[F](&l.KeyBias), vector[F](&l.ValueBias)
+		}
+	}
+	return s, nil
+}
+
+// vector returns a matrix of one row in F.
+func vector[F Float](m *Matrix) []F {
+	return append([]F(nil), row(m, 0, make([]F, m.Cols))...)
+}
+
+// Len returns the number of tokens.
+func (s *Session[F]) Len() int { return s.length }
+
+// Truncate forgets all but the first n tokens.
+func (s *Session[F]) Truncate(n int) error {
+	if n < 0 || n > s.length {
+		return spec.Reject(spec.Range, "llama", "truncate", fmt.Sprintf("0 to %d tokens", s.length), n)
+	}
+	c := s.model.Config
+	s.length = n
+	s.final = s.final[:n*c.Dim]
+	for i := range s.layers {
+		l := &s.layers[i]
+		l.keys, l.values = l.keys[:n*c.KVHeads*c.HeadDim], l.values[:n*c.KVHeads*c.HeadDim]
+	}
+	return nil
+}
+
+// Extend appends tokens. On an error nothing has changed.
+func (s *Session[F]) Extend(tokens ...int) error {
+	c := s.model.Config
+	if len(tokens) > c.Context-s.length {
+		return spec.Reject(spec.Capacity, "llama", "tokens", fmt.Sprintf("at most the context's %d", c.Context), s.length+len(tokens))
+	}
+	for i, t := range tokens {
+		if t < 0 || t >= c.Vocab {
+			return spec.Reject(spec.Range, "llama", fmt.Sprintf("tokens[%d]", i), fmt.Sprintf("0 to %d", c.Vocab-1), t)
+		}
+	}
+	for len(tokens) > 0 {
+		n := min(block, len(tokens))
+		s.forward(tokens[:n])
+		tokens = tokens[n:]
+	}
+	return nil
+}
+
+// forward appends a block of tokens.
+func (s *Session[F]) forward(tokens []int) {
+	m, c, n := s.model, s.model.Config, len(tokens)
+	qDim, kvDim := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	s.x, s.normed, s.projected = spec.Resize(s.x, n*c.Dim), spec.Resize(s.normed, n*c.Dim), spec.Resize(s.projected, n*c.Dim)
+	s.q, s.heads = spec.Resize(s.q, n*qDim), spec.Resize(s.heads, n*qDim)
+	s.gate, s.up = spec.Resize(s.gate, n*c.Hidden), spec.Resize(s.up, n*c.Hidden)
+	s.row = spec.Resize(s.row, max(c.Dim, qDim, c.Hidden))
+	s.turn(n)
+
+	for i, t := range tokens {
+		copy(s.x[i*c.Dim:], row(&m.Embedding, t, s.row[:c.Dim]))
+	}
+	for i := range m.Layers {
+		w, l := &m.Layers[i], &s.layers[i]
+		rmsNorm(s.normed, s.x, l.attentionNorm, c.Epsilon)
+		past := len(l.keys)
+		l.keys, l.values = grow(l.keys, n*kvDim), grow(l.values, n*kvDim)
+		k, v := l.keys[past:], l.values[past:]
+		product(s.q, s.normed, n, &w.Queries, s.row)
+		product(k, s.normed, n, &w.Keys, s.row)
+		product(v, s.normed, n, &w.Values, s.row)
+		addBias(s.q, l.queryBias)
+		addBias(k, l.keyBias)
+		addBias(v, l.valueBias)
+		s.rotate(s.q, c.Heads)
+		s.rotate(k, c.KVHeads)
+		for t := range n {
+			s.attend(s.heads[t*qDim:][:qDim], s.q[t*qDim:][:qDim], l, s.length+t+1)
+		}
+		product(s.projected, s.heads, n, &w.Output, s.row)
+		add(s.x, s.projected)
+
+		rmsNorm(s.normed, s.x, l.feedForwardNorm, c.Epsilon)
+		product(s.gate, s.normed, n, &w.Gate, s.row)
+		product(s.up, s.normed, n, &w.Up, s.row)
+		for i, g := range s.gate {
+			s.gate[i] = F(silu(g) * s.up[i])
+		}
+		product(s.projected, s.gate, n, &w.Down, s.row)
+		add(s.x, s.projected)
+	}
+	s.final = grow(s.final, n*c.Dim)
+	rmsNorm(s.final[s.length*c.Dim:], s.x, s.norm, c.Epsilon)
+	s.length += n
+}
+
+// grow returns s with n more elements, which are unspecified.
+func grow[F Float](s []F, n int) []F {
+	length := len(s) + n
+	if length > cap(s) {
+		s = append(make([]F, 0, max(length, 2*cap(s))), s...)
+	}
+	return s[:length]
+}
+
+// rmsNorm scales each row of x to a root mean square of 1, then by the weights.
+func rmsNorm[F Float](dst, x, weights []F, epsilon float64) {
+	dim := len(weights)
+	for ; len(x) > 0; dst, x = dst[dim:], x[dim:] {
+		sum := 0.0
+		for _, v := range x[:dim] {
+			sum += float64(float64(v) * float64(v))
+		}
+		scale := F(1 / math.Sqrt(sum/float64(dim)+epsilon))
+		for i, w := range weights {
+			dst[i] = F(x[i]*scale) * w
+		}
+	}
+}
+
+func addBias[F Float](x, bias []F) {
+	if bias == nil {
+		return
+	}
+	for ; len(x) > 0; x = x[len(bias):] {
+		add(x, bias)
+	}
+}
+
+// silu is x·σ(x). For x far below 0 the exponential overflows to +Inf and the
+// result is −0, as it should.
+func silu[F Float](x F) F { return x / F(1+math.Exp(-float64(x))) }
+
+// turn computes the rotations of the next n tokens: element i of a head turns by
+// position·base^(−2i/HeadDim). Angles are float64 in both precisions.
+func (s *Session[F]) turn(n int) {
+	c := s.model.Config
+	half := c.HeadDim / 2
+	s.turns = spec.Resize(s.turns, n*half)
+	for i := range half {
+		frequency := math.Pow(c.RoPEBase, -2*float64(i)/float64(c.HeadDim))
+		for t := range n {
+			sin, cos := math.Sincos(float64(s.length+t) * frequency)
+			s.turns[t*half+i] = turn[F]{F(cos), F(sin)}
+		}
+	}
+}
+
+// rotate applies the block's rotations to so many heads a token.
+func (s *Session[F]) rotate(x []F, heads int) {
+	c := s.model.Config
+	half := c.HeadDim / 2
+	next, step := 1, 2 // of the interleaved layout
+	if c.RoPE == HalfSplit {
+		next, step = half, 1
+	}
+	for turns := s.turns; len(turns) > 0; turns = turns[half:] {
+		for range heads {
+			for i, t := range turns[:half] {
+				a, b := x[i*step], x[i*step+next]
+				x[i*step], x[i*step+next] = F(a*t.cos)-F(b*t.sin), F(a*t.sin)+F(b*t.cos)
+			}
+			x = x[c.HeadDim:]
+		}
+	}
+}
+
+// attend computes causal attention of one token, the last of those that it sees.
+func (s *Session[F]) attend(dst, q []F, l *sessionLayer[F], tokens int) {
+	c := s.model.Config
+	kvDim, group := c.KVHeads*c.HeadDim, c.Heads/c.KVHeads
+	scale := F(1 / math.Sqrt(float64(c.HeadDim)))
+	s.scores = spec.Resize(s.scores, tokens)
+	for h := range c.Heads {
+		query, out := q[h*c.HeadDim:][:c.HeadDim], dst[h*c.HeadDim:][:c.HeadDim]
+		at := h / group * c.HeadDim
+		top := F(math.Inf(-1))
+		for t := range s.scores {
+			s.scores[t] = F(dot(query, l.keys[t*kvDim+at:][:c.HeadDim]) * scale)
+			top = max(top, s.scores[t])
+		}
+		clear(out)
+		var sum F
+		for t, score := range s.scores {
+			weight := F(math.Exp(float64(score - top)))
+			sum += weight
+			for i, v := range l.values[t*kvDim+at:][:c.HeadDim] {
+				out[i] += F(weight * v)
+			}
+		}
+		for i := range out {
+			out[i] /= sum
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/squishspec/squishspec/llama"
+	"github.com/squishspec/squishspec/spec"
+)
+
+type perplexityCommand struct {
+	Model      string `required:"" help:"A llama2.c .bin file, or a Hugging Face folder." placeholder:"PATH"`
+	Tokenizer  string `help:"A llama2.c tokenizer.bin (default tokenizer.bin beside or in the model)." placeholder:"FILE"`
+	Text       string `required:"" help:"The text, paragraphs between blank lines." placeholder:"FILE"`
+	Paragraphs int    `help:"The first so many paragraphs; 0 is all." default:"300"`
+	Float64    bool   `name:"float64" help:"Compute in float64, the reference, in place of float32."`
+}
+
+// Run judges a model by the mean negative log-likelihood of a text. A file that is
+// damaged or does not fit is misuse: there is no figure from a part.
+func (c *perplexityCommand) Run(s *session) error {
+	if c.Paragraphs < 0 {
+		return misuse{spec.Reject(spec.Invalid, "perplexity", "--paragraphs", "a number from 0", c.Paragraphs)}
+	}
+	text, err := os.ReadFile(c.Text)
+	if err != nil {
+		return misuse{err}
+	}
+	paragraphs := llama.Paragraphs(string(text))
+	if len(paragraphs) == 0 {
+		return misuse{spec.Reject(spec.Invalid, "perplexity", "--text "+c.Text, "a paragraph", "none")}
+	}
+	all := len(paragraphs)
+	if c.Paragraphs > 0 {
+		paragraphs = paragraphs[:min(all, c.Paragraphs)]
+	}
+	model, err := llama.Load(c.Model)
+	if err != nil {
+		return misuse{err}
+	}
+	tokenizer, err := llama.LoadVocabulary(c.tokenizer())
+	if errors.Is(err, fs.ErrNotExist) && c.Tokenizer == "" {
+		// No Go library that is kept reads the tokenizer.json of both Llama and Qwen2.
+		return misuse{spec.Reject(spec.Invalid, "perplexity", "--tokenizer", "a tokenizer.bin of llama2.c (a tokenizer.json is not read)", "none at "+c.tokenizer())}
+	}
+	if err != nil {
+		return misuse{err}
+	}
+
+	measure, precision := llama.MeasurePerplexity[float32], "float32"
+	if c.Float64 {
+		measure, precision = llama.MeasurePerplexity[float64], "float64"
+	}
+	bar := newBar(s.stdout, len(paragraphs))
+	result, err := measure(s.ctx, model, tokenizer, paragraphs, bar.one)
+	bar.finish()
+	if s.ctx.Err() != nil {
+		return errors.New("perplexity: interrupted, no figure")
+	}
+	if err != nil {
+		return misuse{fmt.Errorf("%s: %w", c.Model, err)}
+	}
+	fmt.Fprintf(s.stdout, "%s in %s on %d of %d paragraphs of %s\n", c.Model, precision, len(paragraphs), all, c.Text)
+	if math.IsNaN(result.StdErr) {
+		fmt.Fprintln(s.stdout, "standard error of nll: unknown from one paragraph")
+	} else {
+		fmt.Fprintf(s.stdout, "standard error of nll: %.5f (paragraphs as clusters)\n", result.StdErr)
+	}
+	fmt.Fprintf(s.stdout, "tokens=%d nll=%.5f ppl=%.4f\n", result.Tokens, result.NLL, result.Perplexity())
+	return nil
+}
+
+func (c *perplexityCommand) tokenizer() string {
+	if c.Tokenizer != "" {
+		return c.Tokenizer
+	}
+	folder := c.Model
+	if info, err := os.Stat(folder); err == nil && !info.IsDir() {
+		folder = filepath.Dir(folder)
+	}
+	return filepath.Join(folder, "tokenizer.bin")
+}
