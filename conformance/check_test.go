@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"math"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -266,5 +268,19 @@ func TestEveryRequirementReportsItsBudget(t *testing.T) {
 func BenchmarkRow(b *testing.B) {
 	for _, impl := range []spec.Implementation{ref.Implementation(), fast.Implementation()} {
 		BenchmarkRows(b, impl)
+	}
+}
+
+// An implementation that answers NaN again is wrong by another requirement than the
+// one that compares it with itself.
+func TestNaNIsTheSameAsNaN(t *testing.T) {
+	compare := func(got, want float64) error {
+		return judge(ref.Implementation(), func(t *trial) { t.sameNumbers("x", reflect.ValueOf(got), reflect.ValueOf(want)) })
+	}
+	if err := compare(math.NaN(), math.NaN()); err != nil {
+		t.Error(err)
+	}
+	if compare(math.NaN(), 1) == nil || compare(1, math.NaN()) == nil {
+		t.Error("NaN and 1 are the same")
 	}
 }
