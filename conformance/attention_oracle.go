@@ -221,6 +221,22 @@ func (t *trial) hasShape(x spec.Heads, heads, tokens, dim int) {
 	t.holds(err == nil, "%v", err)
 }
 
+// spreadsNoFurther asserts that outputs which a spoiled number does not reach are
+// those of the clean input, and so are all of the next call.
+func (s spoiler) spreadsNoFurther(t *trial, clean, spoiled, later spec.Heads) {
+	t.Helper()
+	for h := range clean.Heads {
+		for q := range clean.Tokens {
+			if !s.reaches(h, q) {
+				t.sameBits(fmt.Sprintf("output (%d, %d), which is not reached, ", h, q), spoiled.Head(h).Row(q), clean.Head(h).Row(q))
+			}
+		}
+	}
+	for h := range clean.Heads {
+		t.sameBits(fmt.Sprintf("head %d of the next call", h), later.Head(h), clean.Head(h))
+	}
+}
+
 func areFinite(values ...float32) bool { return spec.CheckFinite("", "", values) == nil }
 
 func outputAt(head, query, i int) string {

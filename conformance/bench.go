@@ -303,6 +303,11 @@ func gaussian(n int, seed uint64) []float32 {
 	return out
 }
 
+// gaussianHeads is a tensor of Gaussian numbers, always the same for a seed.
+func gaussianHeads(heads, tokens, dim int, seed uint64) spec.Heads {
+	return spec.Heads{Heads: heads, Tokens: tokens, Dim: dim, Stride: tokens * dim, Data: gaussian(heads*tokens*dim, seed)}
+}
+
 // BenchmarkRows runs the page's rows on an implementation as Go benchmarks, named
 // module/operation/workload/implementation. Beside ns/op each reports page-x, its
 // figure over the page's.

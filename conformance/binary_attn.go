@@ -174,11 +174,7 @@ func binaryRow(impl spec.Implementation, name spec.WorkloadName, w spec.Workload
 	c := spec.DefaultBinaryAttnConfig(w.Int("head_dim", 64))
 	c.Variant = rowVariant(binaryAttn, name)
 	c.NHeads = w.Int("n_heads", c.NHeads)
-	random := func(seed uint64) (x spec.Heads) {
-		x.Resize(c.NHeads, w.Int("seq", 1), c.HeadDim)
-		copy(x.Data, gaussian(len(x.Data), seed))
-		return x
-	}
+	random := func(seed uint64) spec.Heads { return gaussianHeads(c.NHeads, w.Int("seq", 1), c.HeadDim, seed) }
 	x := binaryCall{c, random(0), random(1), random(2)}
 	a, err := impl.BinaryAttn(c)
 	answer := binaryAnswer{made: x}

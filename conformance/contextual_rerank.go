@@ -448,9 +448,7 @@ func rerankRow(withQuery bool) func(spec.Implementation, spec.WorkloadName, spec
 		var answer rerankAnswer
 		t := timing{calls: 1, result: func() (any, error) { return &answer, nil }}
 		if name == spec.HarnessWorkload {
-			x := reranked{config: c}
-			x.keys.Resize(c.NHeads, w.Int("seq", 1), c.HeadDim)
-			copy(x.keys.Data, gaussian(len(x.keys.Data), 23))
+			x := reranked{config: c, keys: gaussianHeads(c.NHeads, w.Int("seq", 1), c.HeadDim, 23)}
 			if withQuery {
 				x.query = spec.Matrix{Rows: c.NHeads, Cols: c.HeadDim, Data: gaussian(c.NHeads*c.HeadDim, 24)}
 			}

@@ -68,9 +68,7 @@ func kvSameResult(t *trial, got, want any) {
 func kvPutRow(impl spec.Implementation, _ spec.WorkloadName, w spec.Workload) (timing, error) {
 	c, tokens := kvRowConfig(w), w.Int("tokens", 1)
 	kv, err := impl.HierarchicalKV(c)
-	var keys spec.Heads
-	keys.Resize(c.NHeads, tokens, c.HeadDim)
-	copy(keys.Data, gaussian(len(keys.Data), 23))
+	keys := gaussianHeads(c.NHeads, tokens, c.HeadDim, 23)
 	key := token(keys, 0)
 	positions := make([]int64, tokens)
 	next := 0

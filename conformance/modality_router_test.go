@@ -48,24 +48,15 @@ var modalityRouterMutants = []mutant{
 	{"modality-router/register", "forgets what is active when a policy is replaced", forgetsOnRegister, ""},
 	{"modality-router/concurrent", "loses a completion that comes while a request is routed", losesCompletions, ""},
 	{"modality-router/concurrent", "lets a request in that it was still counting", acceptsUncounted, ""},
-	{"modality-router/concurrent", "reports what is active and about to be routed", func(next proxy.Handler) proxy.Handler {
-		var routing atomic.Int64
-		return func(c *proxy.Call) error {
-			switch c.Op.Name {
-			case "route":
-				routing.Add(1)
-				defer routing.Add(-1)
-				time.Sleep(20 * time.Microsecond)
-			case "active_counts":
-				err := next(c)
-				for m := range *c.Dst.(*map[spec.Modality]int) {
-					(*c.Dst.(*map[spec.Modality]int))[m] += int(4 * routing.Load())
-				}
-				return err
+	{"modality-router/concurrent", "reports what is active and about to be routed", whileRouting(func(next proxy.Handler, c *proxy.Call, routing int64) error {
+		err := next(c)
+		if c.Op.Name == "active_counts" {
+			for m := range *c.Dst.(*map[spec.Modality]int) {
+				(*c.Dst.(*map[spec.Modality]int))[m] += int(4 * routing)
 			}
-			return next(c)
 		}
-	}, ""},
+		return err
+	}), ""},
 	{"modality-router/linearizable", "reads completions some time before the rest of the stats", func(next proxy.Handler) proxy.Handler {
 		return func(c *proxy.Call) error {
 			if c.Op.Name != "stats" {
@@ -232,22 +223,28 @@ func ignoresRegister(next proxy.Handler) proxy.Handler {
 	}
 }
 
-func losesCompletions(next proxy.Handler) proxy.Handler {
-	var routing atomic.Int64
-	return func(c *proxy.Call) error {
-		switch c.Op.Name {
-		case "route":
-			routing.Add(1)
-			defer routing.Add(-1)
-			time.Sleep(20 * time.Microsecond)
-		case "complete":
-			if routing.Load() > 0 {
-				return nil
+// whileRouting lets a route take a while, and hands every call on with the number of
+// routes under way.
+func whileRouting(with func(next proxy.Handler, c *proxy.Call, routing int64) error) proxy.Layer {
+	return func(next proxy.Handler) proxy.Handler {
+		var routing atomic.Int64
+		return func(c *proxy.Call) error {
+			if c.Op.Name == "route" {
+				routing.Add(1)
+				defer routing.Add(-1)
+				time.Sleep(20 * time.Microsecond)
 			}
+			return with(next, c, routing.Load())
 		}
-		return next(c)
 	}
 }
+
+var losesCompletions = whileRouting(func(next proxy.Handler, c *proxy.Call, routing int64) error {
+	if c.Op.Name == "complete" && routing > 0 {
+		return nil
+	}
+	return next(c)
+})
 
 func acceptsUncounted(next proxy.Handler) proxy.Handler {
 	var routing atomic.Int64

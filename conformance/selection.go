@@ -53,24 +53,24 @@ func (r ranking) isRanked(t *trial, what string, list []int) {
 // too close to tell.
 func (r ranking) sameTop(t *trial, what string, got, want []int) {
 	t.Helper()
-	t.equal("number of "+what, len(got), len(want))
-	if slices.Equal(got, want) {
-		t.asserted++
-		return
-	}
-	r.isTop(t, what, got)
+	r.same(t, what, got, want, r.isTop)
 }
 
-// sameRanking compares two lists of one ranking: they are the same, but for items
-// too close to tell.
+// sameRanking compares two lists of one ranking likewise.
 func (r ranking) sameRanking(t *trial, what string, got, want []int) {
+	t.Helper()
+	r.same(t, what, got, want, r.isRanked)
+}
+
+// same asks of what differs that it be right by itself.
+func (r ranking) same(t *trial, what string, got, want []int, isRight func(*trial, string, []int)) {
 	t.Helper()
 	t.equal("number of "+what, len(got), len(want))
 	if slices.Equal(got, want) {
 		t.asserted++
 		return
 	}
-	r.isRanked(t, what, got)
+	isRight(t, what, got)
 }
 
 // scaled scales scores to [0, 1], margins along; one of no range is 0 throughout.

@@ -536,9 +536,7 @@ func videoTemporalRow(impl spec.Implementation, name spec.WorkloadName, w spec.W
 // videoSpatialRow prunes the patches of a row's number of frames, one call each.
 func videoSpatialRow(impl spec.Implementation, name spec.WorkloadName, w spec.Workload) (timing, error) {
 	c := videoRowConfig(name, w)
-	x := spec.Heads{}
-	x.Resize(w.Int("frames", 1), w.Int("patches", 1), c.EmbedDim)
-	copy(x.Data, gaussian(len(x.Data), 23))
+	x := gaussianHeads(w.Int("frames", 1), w.Int("patches", 1), c.EmbedDim, 23)
 	p, err := impl.VideoFramePrune(c)
 	answer := videoAnswer{config: c, clip: x, kept: make([][]int, x.Heads)}
 	return timing{
