@@ -13,7 +13,7 @@ import "github.com/squishspec/squishspec/spec"
 // Implementation returns the optimised implementation, which offers everything.
 func Implementation() spec.Implementation {
 	impl := spec.Implementation{
-		Name: "fast", Version: spec.Version, Language: "Go",
+		Name: "fast", Version: spec.Version + "+" + SIMD(), Language: "Go",
 		AWQv2:            NewAWQv2,
 		BinaryAttn:       NewBinaryAttn,
 		ContextualRerank: NewContextualRerank,

@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"text/tabwriter"
 
+	"github.com/squishspec/squishspec/fast"
 	"github.com/squishspec/squishspec/spec"
 )
 
 type listCommand struct {
-	What string `arg:"" optional:"" enum:"modules,requirements,rows" default:"modules" help:"modules, requirements or rows."`
+	What string `arg:"" optional:"" enum:"modules,requirements,rows,simd" default:"modules" help:"modules, requirements, rows, or simd: the vector instructions of this machine."`
 }
 
 func (c *listCommand) Run(s *session) error {
@@ -31,6 +32,10 @@ func (c *listCommand) Run(s *session) error {
 	case "rows":
 		for _, r := range spec.Rows() {
 			fmt.Fprintf(w, "%s\t%v %s\t%s\n", r.ID, r.Value, r.Unit, r.Label)
+		}
+	case "simd":
+		for _, name := range fast.SIMDs() {
+			fmt.Fprintln(w, name)
 		}
 	}
 	return nil

@@ -76,6 +76,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exited
 	}
 	if err == nil {
+		if wrong := fast.CheckSIMD(); wrong != nil {
+			err = misuse{wrong}
+		}
+	}
+	if err == nil {
 		err = command.Run(&session{ctx, stdin, stdout, stderr})
 	}
 	var wrong misuse

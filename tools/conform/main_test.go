@@ -12,6 +12,7 @@ import (
 	"github.com/sebdah/goldie/v2"
 
 	"github.com/squishspec/squishspec/conformance"
+	"github.com/squishspec/squishspec/fast"
 )
 
 // conform runs the command and returns its exit code and what it wrote.
@@ -44,6 +45,22 @@ func TestCheckEndsWithCounts(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if last := lines[len(lines)-1]; !strings.HasSuffix(last, " 0 failed, 0 known failures, 0 not offered; 1 of 28 modules") {
 		t.Errorf("the last line is %q", last)
+	}
+}
+
+// Who forces vector instructions that are not there must not take a run for one of
+// theirs.
+func TestVectorInstructionsThatAreNotThereAreMisuse(t *testing.T) {
+	t.Setenv(fast.SIMDVariable, "avx3")
+	code, _, stderr := conform(t, "list", "modules")
+	if want := fast.SIMDVariable + ": want one of"; code != exitMisuse || !strings.Contains(stderr, want) {
+		t.Errorf("exit code %d, %q; want %d, %q", code, stderr, exitMisuse, want)
+	}
+}
+
+func TestListSIMDEndsWithGo(t *testing.T) {
+	if code, out, _ := conform(t, "list", "simd"); code != exitOK || !strings.HasSuffix(out, "go\n") {
+		t.Errorf("exit code %d, %q", code, out)
 	}
 }
 

@@ -12,6 +12,15 @@ func Dot(x, y []float32) float32 {
 		return dotAVX512(unsafe.SliceData(x), unsafe.SliceData(y), len(x))
 	case useAVX2:
 		return dotAVX2(unsafe.SliceData(x), unsafe.SliceData(y), len(x))
+	case useNEON:
+		var sums [16]float32
+		whole := len(x) &^ 15
+		dotNEON(&sums, unsafe.SliceData(x), unsafe.SliceData(y), whole)
+		sum := dotGo(x[whole:], y[whole:])
+		for _, s := range sums {
+			sum += s
+		}
+		return sum
 	}
 	return dotGo(x, y)
 }
