@@ -77,9 +77,6 @@ func (a *asm) label(name string) string {
 // 512 bits, whatever the width of its name.
 func (a *asm) zero(v reg.VecVirtual) { a.VXORPS(v.AsY(), v.AsY(), v.AsY()) }
 
-// float is the number as 4 bytes of read-only data.
-func (f *file) float(v float32) Mem { return f.word(math.Float32bits(v)) }
-
 // word is 4 bytes of read-only data, once a file.
 func (f *file) word(bits uint32) Mem {
 	return f.data(fmt.Sprintf("word%08x", bits), func() { f.AppendDatum(U32(bits)) })
@@ -129,9 +126,6 @@ func (a *asm) load(from Op, v reg.VecVirtual) {
 		a.VMOVAPS(from, v)
 	}
 }
-
-// broadcast fills a new vector with one number.
-func (a *asm) broadcast(v float32) reg.VecVirtual { return a.broadcastWord(math.Float32bits(v)) }
 
 // broadcastWord fills a new vector with one word of 32 bits.
 func (a *asm) broadcastWord(bits uint32) reg.VecVirtual {

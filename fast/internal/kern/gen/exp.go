@@ -27,7 +27,7 @@ func exp(f *file) {
 type expConstants struct {
 	least, greatest, log2e, ln2, ln2low, one Op
 	series                                   []Op // from the highest power down to r²
-	magic, bias                              Op   // AVX2's only
+	bias                                     Op   // AVX2's only
 }
 
 func (a *asm) expConstants() expConstants {
