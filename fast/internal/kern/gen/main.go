@@ -33,7 +33,9 @@ type group struct {
 var groups = []group{
 	{"dot", dot},
 	{"exp", exp},
+	{"gemm", gemm},
 	{"log", logarithm},
+	{"transpose", transpose},
 }
 
 func main() {

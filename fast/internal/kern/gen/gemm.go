@@ -1,0 +1,166 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// gemm keeps a tile of the product in registers, rows × vectors: of each column of
+// a and row of b, the row is loaded once for all rows of the tile, and an element of
+// the column once for all vectors. With 6 × 4 vectors of AVX-512 or 6 × 2 of AVX2
+// there is less than half a load to a multiplication.
+func gemm(f *file) {
+	f.tiers("gemm", "is Gemm for at most a panel of columns.", "func(c *float32, ldc int, from *float32, ldf int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int)", func(a *asm) {
+		g := gemmTiles{asm: a}
+		g.a, g.c, g.from, g.left = a.pointer("a"), a.pointer("c"), a.pointer("from"), a.pointer("m")
+		g.rs, g.cs, g.ldb, g.ldc = a.pointer("rs"), a.pointer("cs"), a.pointer("ldb"), a.pointer("ldc")
+		for _, stride := range []reg.GPVirtual{g.rs, g.cs, g.ldb, g.ldc} {
+			a.SHLQ(U8(2), stride)
+		}
+		most := 4
+		if !a.wide {
+			most = 2
+		}
+		for i := range g.sums {
+			g.sums[i] = a.vecs(most)
+		}
+		g.row, g.element = a.vecs(most), a.vec()
+		n := a.pointer("n")
+		for vectors := 1; vectors <= most; vectors++ {
+			next := a.label("wider")
+			if vectors < most {
+				a.CMPQ(n, U32(uint32(vectors*a.lanes)))
+				a.JGT(LabelRef(next))
+			}
+			if !a.wide { // whose masked stores are slow
+				part := a.label("part")
+				a.CMPQ(n, U32(uint32(vectors*a.lanes)))
+				a.JNE(LabelRef(part))
+				g.panel(vectors, nil)
+				a.Label(part)
+			}
+			last := a.GP64()
+			a.MOVQ(n, last)
+			if vectors > 1 {
+				a.SUBQ(U32(uint32((vectors-1)*a.lanes)), last)
+			}
+			t := a.tail(last)
+			g.panel(vectors, &t)
+			if vectors < most {
+				a.Label(next)
+			}
+		}
+	})
+}
+
+type gemmTiles struct {
+	*asm
+	a, c, from, left reg.GPVirtual // of the tile; rows left
+	rs, cs, ldb, ldc reg.GPVirtual // in bytes
+	sums             [6][]reg.VecVirtual
+	row              []reg.VecVirtual // of b
+	element          reg.VecVirtual   // of a, in every lane
+}
+
+// panel does all rows of so many vectors, the last of them masked by t, and returns.
+func (g gemmTiles) panel(vectors int, t *tail) {
+	for _, rows := range []int{6, 4, 2, 1} {
+		again, done := g.label("rows"), g.label("fewer")
+		g.Label(again)
+		g.CMPQ(g.left, U32(uint32(rows)))
+		g.JLT(LabelRef(done))
+		g.tile(rows, vectors, t)
+		g.SUBQ(U32(uint32(rows)), g.left)
+		if rows == 6 {
+			g.JMP(LabelRef(again))
+		}
+		g.Label(done)
+	}
+	g.ret()
+}
+
+// tile does so many rows of so many vectors, and moves on to the next rows.
+func (g gemmTiles) tile(rows, vectors int, t *tail) {
+	k, b := g.pointer("k"), g.pointer("b")
+	sums, row := g.sums[:rows], g.row[:vectors]
+	for i := range sums {
+		for v := range row {
+			g.zero(sums[i][v])
+		}
+	}
+	// Rows 0, 1, 2 are at p0 + (0, 1, 2)·rs, and so are those from 3 on at p3.
+	p0, p3 := g.GP64(), g.GP64()
+	g.MOVQ(g.a, p0)
+	if rows > 3 {
+		g.LEAQ(Mem{Base: g.a, Index: g.rs, Scale: 2}, p3)
+		g.ADDQ(g.rs, p3)
+	}
+	loop, end := g.label("k"), g.label("sums")
+	g.TESTQ(k, k)
+	g.JZ(LabelRef(end))
+	g.Label(loop)
+	for v := range row {
+		g.loadLane(Mem{Base: b, Disp: v * g.bytes()}, v == vectors-1, t, row[v])
+	}
+	for i := range rows {
+		at := Mem{Base: p0}
+		if i >= 3 {
+			at.Base = p3
+		}
+		if i%3 > 0 {
+			at.Index, at.Scale = g.rs, uint8(i%3)
+		}
+		if g.wide && vectors == 1 {
+			g.VFMADD231PS_BCST(at, row[0], sums[i][0])
+			continue
+		}
+		g.VBROADCASTSS(at, g.element)
+		for v := range row {
+			g.VFMADD231PS(row[v], g.element, sums[i][v])
+		}
+	}
+	g.ADDQ(g.cs, p0)
+	if rows > 3 {
+		g.ADDQ(g.cs, p3)
+	}
+	g.ADDQ(g.ldb, b)
+	g.DECQ(k)
+	g.JNZ(LabelRef(loop))
+	g.Label(end)
+
+	store := g.label("store")
+	g.TESTQ(g.from, g.from)
+	g.JZ(LabelRef(store))
+	ldf := g.pointer("ldf")
+	g.SHLQ(U8(2), ldf)
+	for i := range rows {
+		for v := range vectors {
+			g.loadLane(Mem{Base: g.from, Disp: v * g.bytes()}, v == vectors-1, t, g.element)
+			g.VADDPS(g.element, sums[i][v], sums[i][v])
+		}
+		g.ADDQ(ldf, g.from)
+	}
+	g.Label(store)
+	for i := range rows {
+		for v := range vectors {
+			at := Mem{Base: g.c, Disp: v * g.bytes()}
+			if t != nil && v == vectors-1 {
+				g.storeTail(sums[i][v], *t, at)
+			} else {
+				g.VMOVUPS(sums[i][v], at)
+			}
+		}
+		g.ADDQ(g.ldc, g.c)
+	}
+	step := g.GP64()
+	g.IMUL3Q(U32(uint32(rows)), g.rs, step)
+	g.ADDQ(step, g.a)
+}
+
+func (g gemmTiles) loadLane(m Mem, last bool, t *tail, v reg.VecVirtual) {
+	if last && t != nil {
+		g.loadTail(m, *t, v)
+	} else {
+		g.VMOVUPS(m, v)
+	}
+}
