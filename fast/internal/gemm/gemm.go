@@ -17,35 +17,11 @@ import (
 	"github.com/squishspec/squishspec/spec"
 )
 
-// A View is a matrix inside another, or the transpose of one: element (i, j) is
-// Data[i*Down + j*Right], and Right or Down is 1.
-type View struct {
-	Rows, Cols  int
-	Down, Right int
-	Data        []float32
-}
+// A View is a matrix inside another, or the transpose of one.
+type View = kern.View
 
 // Of is all of a matrix; it shares m's memory, as all views do.
-func Of(m spec.Matrix) View {
-	return View{Rows: m.Rows, Cols: m.Cols, Down: m.Cols, Right: 1, Data: m.Data}
-}
-
-// T is the transpose.
-func (v View) T() View {
-	v.Rows, v.Cols, v.Down, v.Right = v.Cols, v.Rows, v.Right, v.Down
-	return v
-}
-
-// Block is rows i0 … i1−1 of columns j0 … j1−1.
-func (v View) Block(i0, i1, j0, j1 int) View {
-	v.Rows, v.Cols = i1-i0, j1-j0
-	if v.Rows == 0 || v.Cols == 0 {
-		v.Data = nil
-		return v
-	}
-	v.Data = v.Data[i0*v.Down+j0*v.Right:][:(v.Rows-1)*v.Down+(v.Cols-1)*v.Right+1]
-	return v
-}
+func Of(m spec.Matrix) View { return kern.Rows(m.Data, m.Rows, m.Cols, m.Cols) }
 
 // A panel is at most so deep and so wide: 64 KiB, and as wide as the widest tile.
 const (
@@ -89,26 +65,18 @@ func (x *Multiplier) Part(number, lo, hi int) {
 	if x.byColumns {
 		lo, hi = lo*width, min(hi*width, dst.Cols)
 		b = b.Block(0, b.Rows, lo, hi)
-		dst, from = dst.Block(0, dst.Rows, lo, hi), from.part(0, dst.Rows, lo, hi)
+		dst, from = dst.Block(0, dst.Rows, lo, hi), from.Block(0, dst.Rows, lo, hi)
 	} else {
 		a = a.Block(lo, hi, 0, a.Cols)
-		dst, from = dst.Block(lo, hi, 0, dst.Cols), from.part(lo, hi, 0, dst.Cols)
+		dst, from = dst.Block(lo, hi, 0, dst.Cols), from.Block(lo, hi, 0, dst.Cols)
 	}
 	x.panels[number] = multiply(dst, from, a, b, x.panels[number])
-}
-
-// part is Block, of nothing too.
-func (v View) part(i0, i1, j0, j1 int) View {
-	if v.Data == nil {
-		return v
-	}
-	return v.Block(i0, i1, j0, j1)
 }
 
 // multiply does it on one core with a panel for scratch, which it returns.
 func multiply(dst, from, a, b View, panel []float32) []float32 {
 	if a.Cols == 0 { // sums of nothing
-		tile(dst, from, a, b)
+		kern.Gemm(dst, from, nil, a, b)
 		return panel
 	}
 	for p := 0; p < a.Cols; p += depth {
@@ -121,8 +89,7 @@ func multiply(dst, from, a, b View, panel []float32) []float32 {
 				panel = spec.Resize(panel, depth*width)
 				part = pack(part, panel)
 			}
-			to := dst.Block(0, dst.Rows, j, k)
-			tile(to, from.part(0, dst.Rows, j, k), a.Block(0, a.Rows, p, q), part)
+			kern.Gemm(dst.Block(0, dst.Rows, j, k), from.Block(0, dst.Rows, j, k), nil, a.Block(0, a.Rows, p, q), part)
 		}
 		from = dst
 	}
@@ -131,17 +98,13 @@ func multiply(dst, from, a, b View, panel []float32) []float32 {
 
 // pack copies a panel to where its rows follow each other.
 func pack(b View, panel []float32) View {
-	out := View{Rows: b.Rows, Cols: b.Cols, Down: width, Right: 1, Data: panel}
+	out := kern.Rows(panel, b.Rows, b.Cols, width)
 	if b.Right != 1 {
-		kern.Transpose(panel, width, b.Data, b.Right, b.Cols, b.Rows)
+		kern.Transpose(out, b.T())
 		return out
 	}
 	for i := range b.Rows {
 		copy(panel[i*width:][:b.Cols], b.Data[i*b.Down:])
 	}
 	return out
-}
-
-func tile(dst, from, a, b View) {
-	kern.Gemm(dst.Data, dst.Down, from.Data, from.Down, a.Data, a.Down, a.Right, b.Data, b.Down, dst.Rows, dst.Cols, a.Cols)
 }

@@ -36,7 +36,7 @@ func draw(r *rand.Rand, rows, cols int, transposed bool) View {
 	return v
 }
 
-func (v View) at(i, j int) *float32 { return &v.Data[i*v.Down+j*v.Right] }
+func at(v View, i, j int) *float32 { return &v.Data[i*v.Down+j*v.Right] }
 
 // check compares dst = from + a·b with sums in float64.
 func check(t *testing.T, dst, from, a, b View) {
@@ -46,12 +46,12 @@ func check(t *testing.T, dst, from, a, b View) {
 			sum, magnitude := 0.0, 0.0
 			add := func(v float64) { sum, magnitude = sum+v, magnitude+math.Abs(v) }
 			if from.Data != nil {
-				add(float64(*from.at(i, j)))
+				add(float64(*at(from, i, j)))
 			}
 			for p := range a.Cols {
-				add(float64(*a.at(i, p)) * float64(*b.at(p, j)))
+				add(float64(*at(a, i, p)) * float64(*at(b, p, j)))
 			}
-			if got := float64(*dst.at(i, j)); !(math.Abs(got-sum) <= u*float64(a.Cols+2)*magnitude) {
+			if got := float64(*at(dst, i, j)); !(math.Abs(got-sum) <= u*float64(a.Cols+2)*magnitude) {
 				t.Fatalf("%d × %d × %d: element (%d, %d): got %v, want %v", dst.Rows, dst.Cols, a.Cols, i, j, got, sum)
 			}
 		}
@@ -108,14 +108,14 @@ func TestWhatIsNotFiniteStaysInItsRowAndColumn(t *testing.T) {
 				want, got := draw(r, m, n, false), draw(r, m, n, false)
 				x.Multiply(want, View{}, a, b)
 				i, j := r.IntN(m), r.IntN(n)
-				*a.at(i, r.IntN(k)) = float32(math.NaN())
-				*b.at(r.IntN(k), j) = float32(math.Inf(1))
+				*at(a, i, r.IntN(k)) = float32(math.NaN())
+				*at(b, r.IntN(k), j) = float32(math.Inf(1))
 				procs := runtime.GOMAXPROCS(1 + r.IntN(3))
 				x.Multiply(got, View{}, a, b)
 				runtime.GOMAXPROCS(procs)
 				for p := range m {
 					for q := range n {
-						g, w := *got.at(p, q), *want.at(p, q)
+						g, w := *at(got, p, q), *at(want, p, q)
 						if reached := p == i || q == j; reached != (g-g != 0) || (!reached && g != w) {
 							t.Fatalf("%v: spoiled (%d, %d): got %v at (%d, %d), want %v", s, i, j, g, p, q, w)
 						}

@@ -1,71 +1,77 @@
 package kern
 
-// Gemm writes c = from + a·b for a of m × k and b of k × n elements, and c = a·b
-// where from is nil. Rows of c, from and b begin ldc, ldf and ldb elements after each
-// other; element (i, p) of a is a[i·rs + p·cs], so that a transpose is as good.
-// from may be c.
+// Gemm writes c = F·from + a·b, where F is diagonal: row i of from counts factors[i]
+// times, and once where factors is nil. Without from, which is the zero View, c is
+// a·b. Right is 1 in all but a, whose transpose is as good. c may be from, and
+// overlaps nothing else.
 //
-// Each element is Σ in the order of k, plus from: it depends on its row of a and its
-// column of b only, neither on m and n nor on what stands beside it, and a NaN
-// reaches nothing else. It is for a b of a few columns or a small one: package
-// gemm cuts large ones.
-func Gemm(c []float32, ldc int, from []float32, ldf int, a []float32, rs, cs int, b []float32, ldb int, m, n, k int) {
+// Each element is a sum in an order that is the same for all: it depends on its row of
+// a and of from and on its column of b only, not on what stands beside it, and a NaN
+// reaches nothing else.
+//
+// It is for a b of a few columns or a small one: package gemm cuts large ones.
+func Gemm(c, from View, factors []float32, a, b View) {
+	m, n, k := c.Rows, c.Cols, a.Cols
 	if m == 0 || n == 0 {
 		return
 	}
-	c = c[:(m-1)*ldc+n]
-	if from != nil {
-		from = from[:(m-1)*ldf+n]
-	}
+	c.Data = c.Data[:c.span()]
 	if k > 0 {
-		a, b = a[:(m-1)*rs+(k-1)*cs+1], b[:(k-1)*ldb+n]
+		a.Data, b.Data = a.Data[:(m-1)*a.Down+(k-1)*a.Right+1], b.Data[:(k-1)*b.Down+n]
 	}
-	var kernel func(c *float32, ldc int, from *float32, ldf int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int)
-	var panel int
+	step := 0
+	if from.Data != nil {
+		from.Data = from.Data[:(m-1)*from.Down+n]
+		if factors == nil {
+			factors = once[:]
+		} else {
+			factors, step = factors[:m], 1
+		}
+	}
+	kernel, panel := gemmAVX512, 64
 	switch {
 	case useAVX512:
-		kernel, panel = gemmAVX512, 64
 	case useAVX2:
 		kernel, panel = gemmAVX2, 16
 	default:
-		gemmGo(c, ldc, from, ldf, a, rs, cs, b, ldb, m, n, k)
+		gemmGo(c, from, factors, step, a, b)
 		return
 	}
 	rows := max(1<<21/((k+1)*panel)/6, 1) * 6 // some 50 µs a call
 	for j := 0; j < n; j += panel {
 		for i := 0; i < m; i += rows {
-			var add, x, y *float32
-			if from != nil {
-				add = &from[i*ldf+j]
-			}
-			if k > 0 {
-				x, y = &a[i*rs], &b[j]
-			}
-			kernel(&c[i*ldc+j], ldc, add, ldf, x, rs, cs, y, ldb, min(rows, m-i), min(panel, n-j), k)
+			kernel(c.at(i, j), c.Down, from.at(i, j), from.Down, View{Down: step, Data: factors}.at(i, 0), step,
+				a.at(i, 0), a.Down, a.Right, b.at(0, j), b.Down, min(rows, m-i), min(panel, n-j), k)
 		}
 	}
 }
 
-func gemmGo(c []float32, ldc int, from []float32, ldf int, a []float32, rs, cs int, b []float32, ldb int, m, n, k int) {
-	for i := range m {
-		row := c[i*ldc:][:n]
-		if from != nil {
-			copy(row, from[i*ldf:])
+var once = [1]float32{1}
+
+func gemmGo(c, from View, factors []float32, step int, a, b View) {
+	for i := range c.Rows {
+		row := c.Data[i*c.Down:][:c.Cols]
+		if from.Data != nil {
+			f := factors[i*step]
+			for j, v := range from.Data[i*from.Down:][:len(row)] {
+				row[j] = f * v
+			}
 		} else {
 			clear(row)
 		}
 		p := 0
-		for ; p+4 <= k; p += 4 { // one load and store of the row serves four
-			x := a[i*rs+p*cs:]
-			x0, x1, x2, x3 := x[0], x[cs], x[2*cs], x[3*cs]
-			b0, b1, b2, b3 := b[p*ldb:][:len(row)], b[(p+1)*ldb:][:len(row)], b[(p+2)*ldb:][:len(row)], b[(p+3)*ldb:][:len(row)]
+		for ; p+4 <= a.Cols; p += 4 { // one load and store of the row serves four
+			x := a.Data[i*a.Down+p*a.Right:]
+			x0, x1, x2, x3 := x[0], x[a.Right], x[2*a.Right], x[3*a.Right]
+			y := b.Data[p*b.Down:]
+			y0, y1, y2, y3 := y[:len(row)], y[b.Down:][:len(row)], y[2*b.Down:][:len(row)], y[3*b.Down:][:len(row)]
 			for j := range row {
-				row[j] += (x0*b0[j] + x1*b1[j]) + (x2*b2[j] + x3*b3[j])
+				row[j] += (x0*y0[j] + x1*y1[j]) + (x2*y2[j] + x3*y3[j])
 			}
 		}
-		for ; p < k; p++ {
-			x := a[i*rs+p*cs]
-			for j, y := range b[p*ldb:][:len(row)] {
+		for ; p < a.Cols; p++ {
+			x := a.Data[i*a.Down+p*a.Right]
+			for j, y := range b.Data[p*b.Down:][:len(row)] {
 				row[j] += x * y
 			}
 		}

@@ -5,7 +5,7 @@
 package kern
 
 // gemmAVX512 is Gemm for at most a panel of columns.
-func gemmAVX512(c *float32, ldc int, from *float32, ldf int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int)
+func gemmAVX512(c *float32, ldc int, from *float32, ldf int, factor *float32, step int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int)
 
 // gemmAVX2 is Gemm for at most a panel of columns.
-func gemmAVX2(c *float32, ldc int, from *float32, ldf int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int)
+func gemmAVX2(c *float32, ldc int, from *float32, ldf int, factor *float32, step int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int)

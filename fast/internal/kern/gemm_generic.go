@@ -4,10 +4,10 @@
 
 package kern
 
-func gemmAVX512(c *float32, ldc int, from *float32, ldf int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int) {
+func gemmAVX512(c *float32, ldc int, from *float32, ldf int, factor *float32, step int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int) {
 	panic("kern: no vector instructions in this build")
 }
 
-func gemmAVX2(c *float32, ldc int, from *float32, ldf int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int) {
+func gemmAVX2(c *float32, ldc int, from *float32, ldf int, factor *float32, step int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int) {
 	panic("kern: no vector instructions in this build")
 }

@@ -2,57 +2,52 @@ package kern
 
 import (
 	"fmt"
-	"math"
+	"slices"
 	"testing"
 )
 
-// A product is the arguments of Gemm. Rows are further apart than they are long,
-// and what lies between them is garbage, or in c must stay.
+// A product is the arguments of Gemm. Rows are further apart than they are long, and
+// what lies between them is garbage, or in c must stay.
 type product struct {
-	m, n, k               int
-	ldc, ldf, rs, cs, ldb int
-	c, from, a, b         []float32
+	c, from, a, b View
+	factors       []float32
 }
 
-// newProduct takes a product of numbers of a style, a transposed or not, from given
-// or not.
+// newProduct takes a product of numbers of a style, a transposed or not, from and
+// factors given or not.
 func newProduct(m *memory, rows, cols, k int, draw style) *product {
-	p := &product{m: rows, n: cols, k: k}
-	apart := func(cols int) int { return cols + m.r.IntN(3) }
-	p.ldc, p.ldf, p.ldb = apart(cols), apart(cols), apart(cols)
-	p.rs, p.cs = apart(k), 1
-	if m.r.IntN(2) == 0 {
-		p.rs, p.cs = 1, apart(rows)
+	view := func(rows, cols int, draw style) View {
+		v := Rows(nil, rows, cols, cols+m.r.IntN(3))
+		v.Data = floats(m, v.span(), draw)
+		return v
 	}
-	size := func(rows, cols, ld int) int {
-		if rows == 0 || cols == 0 {
-			return 0
+	p := &product{c: view(rows, cols, ordinary), a: view(rows, k, draw), b: view(k, cols, draw)}
+	if m.r.IntN(2) == 0 {
+		p.a = view(k, rows, draw).T()
+	}
+	if rows*cols > 0 && m.r.IntN(2) == 0 {
+		p.from = view(rows, cols, draw)
+		if m.r.IntN(2) == 0 {
+			p.factors = floats(m, rows, ordinary)
 		}
-		return (rows-1)*ld + cols
 	}
-	p.c = floats(m, size(rows, cols, p.ldc), ordinary)
-	if m.r.IntN(2) == 0 {
-		p.from = floats(m, size(rows, cols, p.ldf), draw)
-	}
-	if rows > 0 && k > 0 {
-		p.a = floats(m, (rows-1)*p.rs+(k-1)*p.cs+1, draw)
-	}
-	p.b = floats(m, size(k, cols, p.ldb), draw)
 	return p
 }
 
-func (p *product) run() {
-	Gemm(p.c, p.ldc, p.from, p.ldf, p.a, p.rs, p.cs, p.b, p.ldb, p.m, p.n, p.k)
-}
+func (p *product) run() { Gemm(p.c, p.from, p.factors, p.a, p.b) }
 
 // terms returns what element (i, j) is the sum of, in buffer.
 func (p *product) terms(i, j int, buffer []float64) []float64 {
 	out := buffer[:0]
-	for q := range p.k {
-		out = append(out, float64(p.a[i*p.rs+q*p.cs])*float64(p.b[q*p.ldb+j]))
+	for q := range p.a.Cols {
+		out = append(out, float64(*p.a.at(i, q))*float64(*p.b.at(q, j)))
 	}
-	if p.from != nil {
-		out = append(out, float64(p.from[i*p.ldf+j]))
+	if p.from.Data != nil {
+		v := float64(*p.from.at(i, j))
+		if p.factors != nil {
+			v *= float64(p.factors[i])
+		}
+		out = append(out, v)
 	}
 	return out
 }
@@ -87,12 +82,12 @@ func TestGemmIsTheSumOfProducts(t *testing.T) {
 	eachShape(t, func(t *testing.T, m, n, k int, mem *memory) {
 		for _, draw := range []style{ordinary, anything} {
 			p := newProduct(mem, m, n, k, draw)
-			before := append([]float32(nil), p.c...)
+			before := slices.Clone(p.c.Data)
 			p.run()
-			for at, got := range p.c {
-				i, j := at/p.ldc, at%p.ldc
+			for at, got := range p.c.Data {
+				i, j := at/p.c.Down, at%p.c.Down
 				if j >= n {
-					sameBits(t, "between rows", p.c[at:at+1], before[at:at+1])
+					sameBits(t, "between rows", p.c.Data[at:at+1], before[at:at+1])
 				} else {
 					terms = p.terms(i, j, terms)
 					nearSum(t, "element", float64(got), terms)
@@ -110,14 +105,15 @@ func TestGemmOfOneElementIsThatOfAll(t *testing.T) {
 		p.run()
 		for range min(m*n, 5) {
 			i, j := mem.r.IntN(m), mem.r.IntN(n)
-			one := *p
-			one.m, one.n, one.c = 1, 1, []float32{0}
-			one.a, one.b = p.a[min(i*p.rs, len(p.a)):], p.b[min(j, len(p.b)):]
-			if p.from != nil {
-				one.from = p.from[i*p.ldf+j:]
+			one := product{
+				c: Rows([]float32{0}, 1, 1, 1), from: p.from.Block(i, i+1, j, j+1),
+				a: p.a.Block(i, i+1, 0, k), b: p.b.Block(0, k, j, j+1),
+			}
+			if p.factors != nil {
+				one.factors = p.factors[i : i+1]
 			}
 			one.run()
-			sameBits(t, fmt.Sprintf("element (%d, %d)", i, j), one.c, p.c[i*p.ldc+j:][:1])
+			sameBits(t, fmt.Sprintf("element (%d, %d)", i, j), one.c.Data, p.c.Block(i, i+1, j, j+1).Data)
 		}
 	})
 }
@@ -127,16 +123,14 @@ func TestGemmAddsInPlace(t *testing.T) {
 		m := newMemory()
 		for n := 1; n < 70; n++ {
 			p := newProduct(m, 7, n, 5, ordinary)
-			if p.from == nil {
-				continue
-			}
-			p.run()
-			want := append([]float32(nil), p.c...)
-			q := *p
-			q.c, q.ldc = q.from, q.ldf
-			q.run()
-			for i := range 7 {
-				sameBits(t, "row", q.c[i*q.ldc:][:n], want[i*p.ldc:][:n])
+			if p.from.Data != nil {
+				p.run()
+				want := p.c
+				p.c = p.from
+				p.run()
+				for i := range 7 {
+					sameBits(t, "row", p.c.Block(i, i+1, 0, n).Data, want.Block(i, i+1, 0, n).Data)
+				}
 			}
 			m.release(t)
 		}
@@ -148,25 +142,21 @@ func TestTranspose(t *testing.T) {
 		m := newMemory()
 		for rows := range 27 {
 			for cols := range 27 {
-				lds, ldd := cols+m.r.IntN(3), rows+m.r.IntN(3)
-				var src, dst []float32
-				if rows > 0 && cols > 0 {
-					src = floats(m, (rows-1)*lds+cols, anything)
-					dst = floats(m, (cols-1)*ldd+rows, ordinary)
-				}
-				want := append([]float32(nil), dst...)
+				src, dst := Rows(nil, rows, cols, cols+m.r.IntN(3)), Rows(nil, cols, rows, rows+m.r.IntN(3))
+				src.Data, dst.Data = floats(m, src.span(), anything), floats(m, dst.span(), ordinary)
+				want := dst
+				want.Data = slices.Clone(dst.Data)
 				for i := range rows {
 					for j := range cols {
-						want[j*ldd+i] = src[i*lds+j]
+						*want.at(j, i) = *src.at(i, j)
 					}
 				}
-				Transpose(dst, ldd, src, lds, rows, cols)
-				for i := range want {
-					if math.Float32bits(dst[i]) != math.Float32bits(want[i]) {
-						t.Fatalf("%d × %d: dst[%d] = %v, want %v", rows, cols, i, dst[i], want[i])
-					}
-				}
+				Transpose(dst, src)
+				sameBits(t, "dst", dst.Data, want.Data)
 				m.release(t)
+				if t.Failed() {
+					t.Fatalf("%d × %d", rows, cols)
+				}
 			}
 		}
 	})
@@ -179,7 +169,7 @@ func BenchmarkGemm(b *testing.B) {
 			b.Run(fmt.Sprintf("%dx%dx%d/%s", s.m, s.n, s.k, tier), func(b *testing.B) {
 				defer Force(tier)()
 				for b.Loop() {
-					Gemm(c, s.n, nil, 0, x, s.k, 1, y, s.n, s.m, s.n, s.k)
+					Gemm(Rows(c, s.m, s.n, s.n), View{}, nil, Rows(x, s.m, s.k, s.k), Rows(y, s.k, s.n, s.n))
 				}
 				b.ReportMetric(2*float64(s.m*s.n*s.k)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
 			})
@@ -193,7 +183,7 @@ func BenchmarkTranspose(b *testing.B) {
 		b.Run(string(tier), func(b *testing.B) {
 			defer Force(tier)()
 			for b.Loop() {
-				Transpose(y, 64, x, 64, 64, 64)
+				Transpose(Rows(y, 64, 64, 64), Rows(x, 64, 64, 64))
 			}
 		})
 	}

@@ -10,9 +10,9 @@ import (
 // the column once for all vectors. With 6 × 4 vectors of AVX-512 or 6 × 2 of AVX2
 // there is less than half a load to a multiplication.
 func gemm(f *file) {
-	f.tiers("gemm", "is Gemm for at most a panel of columns.", "func(c *float32, ldc int, from *float32, ldf int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int)", func(a *asm) {
+	f.tiers("gemm", "is Gemm for at most a panel of columns.", "func(c *float32, ldc int, from *float32, ldf int, factor *float32, step int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int)", func(a *asm) {
 		g := gemmTiles{asm: a}
-		g.a, g.c, g.from, g.left = a.pointer("a"), a.pointer("c"), a.pointer("from"), a.pointer("m")
+		g.a, g.c, g.from, g.factor, g.left = a.pointer("a"), a.pointer("c"), a.pointer("from"), a.pointer("factor"), a.pointer("m")
 		g.rs, g.cs, g.ldb, g.ldc = a.pointer("rs"), a.pointer("cs"), a.pointer("ldb"), a.pointer("ldc")
 		for _, stride := range []reg.GPVirtual{g.rs, g.cs, g.ldb, g.ldc} {
 			a.SHLQ(U8(2), stride)
@@ -55,11 +55,11 @@ func gemm(f *file) {
 
 type gemmTiles struct {
 	*asm
-	a, c, from, left reg.GPVirtual // of the tile; rows left
-	rs, cs, ldb, ldc reg.GPVirtual // in bytes
-	sums             [6][]reg.VecVirtual
-	row              []reg.VecVirtual // of b
-	element          reg.VecVirtual   // of a, in every lane
+	a, c, from, factor, left reg.GPVirtual // of the tile; rows left
+	rs, cs, ldb, ldc         reg.GPVirtual // in bytes
+	sums                     [6][]reg.VecVirtual
+	row                      []reg.VecVirtual // of b
+	element                  reg.VecVirtual   // of a, in every lane
 }
 
 // panel does all rows of so many vectors, the last of them masked by t, and returns.
@@ -131,14 +131,18 @@ func (g gemmTiles) tile(rows, vectors int, t *tail) {
 	store := g.label("store")
 	g.TESTQ(g.from, g.from)
 	g.JZ(LabelRef(store))
-	ldf := g.pointer("ldf")
+	ldf, next := g.pointer("ldf"), g.pointer("step")
 	g.SHLQ(U8(2), ldf)
+	g.SHLQ(U8(2), next)
+	factor := row[0] // b is done with
 	for i := range rows {
+		g.VBROADCASTSS(Mem{Base: g.factor}, factor)
 		for v := range vectors {
 			g.loadLane(Mem{Base: g.from, Disp: v * g.bytes()}, v == vectors-1, t, g.element)
-			g.VADDPS(g.element, sums[i][v], sums[i][v])
+			g.VFMADD231PS(factor, g.element, sums[i][v])
 		}
 		g.ADDQ(ldf, g.from)
+		g.ADDQ(next, g.factor)
 	}
 	g.Label(store)
 	for i := range rows {
