@@ -83,11 +83,15 @@ func (m *multiModalBatch) NextBatch(dst *[]spec.BatchSlot) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	for i := range batch {
-		level := m.nextLevel(queue)
-		r := queue.levels[level].Front()
-		batch[i] = spec.BatchSlot{ID: r.id, Modality: modality, TextLen: r.textLen, VisionTokens: r.visionTokens}
-		queue.pop(level)
+	for left := batch; len(left) > 0; {
+		level, n := m.nextRun(queue, len(left))
+		run := queue.levels[level].Fronts(n)
+		for i := range run {
+			r := &run[i]
+			left[i] = spec.BatchSlot{ID: r.id, Modality: modality, TextLen: r.textLen, VisionTokens: r.visionTokens}
+		}
+		queue.drop(level, len(run))
+		left = left[len(run):]
 	}
 	m.stats.Batches++
 	*slots += len(batch)
@@ -116,16 +120,19 @@ func (m *multiModalBatch) wait(queue *batchQueue) int {
 	return m.stats.Batches - queue.levels[queue.oldestLevel()].Front().before
 }
 
-// nextLevel returns the level of the request that leaves a queue next: the oldest
-// if it is overdue, else the first of the highest priority.
-func (m *multiModalBatch) nextLevel(queue *batchQueue) int {
+// nextRun returns the level of the requests that leave a queue next, and how many
+// of its oldest leave together, at most so many: the oldest request of all if it is
+// overdue, else those of the highest priority. Once the oldest is not overdue, none
+// is.
+func (m *multiModalBatch) nextRun(queue *batchQueue, most int) (level, n int) {
 	if m.config.MaxWaitRounds > 0 {
 		level := queue.oldestLevel()
 		if m.stats.Batches-queue.levels[level].Front().before >= m.config.MaxWaitRounds {
-			return level
+			return level, 1
 		}
 	}
-	return bits.Len8(queue.inUse) - 1
+	level = bits.Len8(queue.inUse) - 1
+	return level, min(most, queue.levels[level].Len())
 }
 
 func (m *multiModalBatch) PendingText() int   { return m.text.pending }
@@ -146,10 +153,10 @@ func (q *batchQueue) oldestLevel() int {
 	return oldest
 }
 
-func (q *batchQueue) pop(level int) {
-	q.levels[level].Pop()
+func (q *batchQueue) drop(level, n int) {
+	q.levels[level].Drop(n)
 	if q.levels[level].Len() == 0 {
 		q.inUse &^= 1 << level
 	}
-	q.pending--
+	q.pending -= n
 }

@@ -33,6 +33,20 @@ func (r *Ring[T]) Pop() {
 	r.length--
 }
 
+// Fronts returns the oldest items in order: n of them, or fewer where they wrap
+// around the buffer's end, but at least one. They are valid until the next Push;
+// the ring must hold n items, n ≥ 1.
+func (r *Ring[T]) Fronts(n int) []T {
+	from := int(r.head & uint(len(r.buffer)-1))
+	return r.buffer[from:min(from+n, len(r.buffer))]
+}
+
+// Drop removes the n oldest items; the ring must hold as many.
+func (r *Ring[T]) Drop(n int) {
+	r.head += uint(n)
+	r.length -= n
+}
+
 func (r *Ring[T]) at(i int) *T {
 	return &r.buffer[(r.head+uint(i))&uint(len(r.buffer)-1)]
 }

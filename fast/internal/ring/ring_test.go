@@ -1,6 +1,7 @@
 package ring_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/squishspec/squishspec/fast/internal/ring"
@@ -27,6 +28,20 @@ func TestRingIsFirstInFirstOut(t *testing.T) {
 					}
 					queue.Pop()
 					model = model[1:]
+				}
+			},
+			"drop": func(t *rapid.T) {
+				if len(model) == 0 {
+					return
+				}
+				n := rapid.IntRange(1, len(model)).Draw(t, "items")
+				for n > 0 {
+					got := queue.Fronts(n)
+					if len(got) == 0 || !slices.Equal(got, model[:min(len(got), n)]) {
+						t.Fatalf("fronts %d, want a beginning of %d", got, model[:n])
+					}
+					queue.Drop(len(got))
+					model, n = model[len(got):], n-len(got)
 				}
 			},
 			"": func(t *rapid.T) {
