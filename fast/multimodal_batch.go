@@ -59,10 +59,9 @@ func (m *multiModalBatch) AddRequest(id int64, modality spec.Modality, textLen, 
 	if modality == spec.Vision {
 		queue = &m.vision
 	}
-	queue.levels[priority].Push(batchRequest{
-		id: id, textLen: textLen, visionTokens: visionTokens,
-		arrival: m.arrivals, before: m.stats.Batches,
-	})
+	r := queue.levels[priority].Next()
+	r.id, r.textLen, r.visionTokens = id, textLen, visionTokens
+	r.arrival, r.before = m.arrivals, m.stats.Batches
 	queue.inUse |= 1 << priority
 	queue.pending++
 	m.arrivals++
@@ -87,8 +86,11 @@ func (m *multiModalBatch) NextBatch(dst *[]spec.BatchSlot) error {
 		level, n := m.nextRun(queue, len(left))
 		run := queue.levels[level].Fronts(n)
 		for i := range run {
-			r := &run[i]
-			left[i] = spec.BatchSlot{ID: r.id, Modality: modality, TextLen: r.textLen, VisionTokens: r.visionTokens}
+			// Field by field: the compiler makes a literal on the stack and copies
+			// it in wider words than it was written in, for which the core waits.
+			r, slot := &run[i], &left[i]
+			slot.ID, slot.Modality = r.id, modality
+			slot.TextLen, slot.VisionTokens = r.textLen, r.visionTokens
 		}
 		queue.drop(level, len(run))
 		left = left[len(run):]

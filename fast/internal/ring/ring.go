@@ -15,12 +15,16 @@ type Ring[T any] struct {
 func (r *Ring[T]) Len() int { return r.length }
 
 // Push appends an item.
-func (r *Ring[T]) Push(item T) {
+func (r *Ring[T]) Push(item T) { *r.Next() = item }
+
+// Next appends an item that the caller writes, field by field: it holds what was
+// there before. The pointer is valid until the next call of Push or Next.
+func (r *Ring[T]) Next() *T {
 	if r.length == len(r.buffer) {
 		r.grow()
 	}
-	*r.at(r.length) = item
 	r.length++
+	return r.at(r.length - 1)
 }
 
 // Front returns the oldest item. It is valid until the next Push; the ring must
