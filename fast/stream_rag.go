@@ -51,10 +51,19 @@ type ragDoc struct {
 }
 
 func (s *streamRAG) Inject(docID string, tokenIDs []int64, embedding []float32) error {
-	if err := s.config.CheckDoc(tokenIDs, embedding); err != nil {
-		return err
+	// The square is finite where the embedding is, so that the latter is read once.
+	square := dots.Square(embedding)
+	if len(tokenIDs) > s.config.MaxDocTokens || !s.mayBeEmbedding(embedding, square) {
+		return s.config.CheckDoc(tokenIDs, embedding)
 	}
-	s.place(docID).hold(docID, tokenIDs, embedding)
+	d := s.place(docID)
+	d.id, d.square, d.relevance = docID, square, 0
+	d.tokens = append(d.tokens[:0], tokenIDs...)
+	d.embedding = append(d.embedding[:0], embedding...)
+	if s.config.Variant == spec.Documented { // squish6 is never asked for terms
+		d.counts.Reset(max(len(tokenIDs), 1))
+		d.counts.AddAll(nil, tokenIDs)
+	}
 	s.tokens += len(tokenIDs)
 	s.stats.Injections++
 	if s.config.Variant == spec.Documented {
@@ -94,15 +103,10 @@ func (s *streamRAG) place(docID string) *ragDoc {
 	return d
 }
 
-func (d *ragDoc) hold(id string, tokens []int64, embedding []float32) {
-	d.id, d.relevance = id, 0
-	d.tokens = append(d.tokens[:0], tokens...)
-	d.embedding = append(d.embedding[:0], embedding...)
-	_, d.square = dots.WithSquare(d.embedding, d.embedding)
-	d.counts.Reset(max(len(tokens), 1))
-	for _, id := range tokens {
-		d.counts.Add(id)
-	}
+// mayBeEmbedding reports whether a vector of that squared length is an embedding of
+// the buffer's, or none.
+func (s *streamRAG) mayBeEmbedding(x []float32, square float64) bool {
+	return (len(x) == 0 || len(x) == s.config.EmbedDim) && isFiniteSquare(square)
 }
 
 func (s *streamRAG) Retrieve(dst *[]spec.RetrievedDoc, queryEmbedding []float32, queryIDs []int64, topK int) error {

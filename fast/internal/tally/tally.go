@@ -58,6 +58,35 @@ func (t *Tally) Add(id int64) int {
 	return number
 }
 
+// AddAll is Add of each id in turn, and writes their numbers, where numbers is not
+// nil: it is then as long as ids. What Add looks up anew for each id stays in
+// registers here.
+func (t *Tally) AddAll(numbers []int, ids []int64) {
+	table, factor, shift, lowest := t.table, t.factor, t.shift&63, t.lowest
+	counts := t.counts[:cap(t.counts)]
+	next := len(t.counts)
+	for i, id := range ids {
+		home := uint64(id) * factor >> shift
+		e := &table[home&uint64(len(table)-1)]
+		for e.stamp >= lowest && e.id != id {
+			home++
+			e = &table[home&uint64(len(table)-1)]
+		}
+		number := int(e.stamp - lowest)
+		if e.stamp < lowest {
+			number = next
+			e.id, e.stamp = id, lowest+uint64(next)
+			counts[next] = 0
+			next++
+		}
+		counts[number]++
+		if numbers != nil {
+			numbers[i] = number
+		}
+	}
+	t.counts = counts[:next]
+}
+
 // Find returns an id's number, and whether it was added.
 func (t *Tally) Find(id int64) (int, bool) {
 	e := t.seek(id)
