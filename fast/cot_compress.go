@@ -87,9 +87,7 @@ func (c *cotCompress) count(tokens []int64) {
 	c.number = spec.Resize(c.number, len(tokens))
 	c.saliency = spec.Resize(c.saliency, len(tokens))
 	c.ids.Reset(len(tokens))
-	for i, id := range tokens {
-		c.number[i] = c.ids.Add(id)
-	}
+	c.ids.AddAll(c.number, tokens)
 }
 
 // pick copies the len(dst) tokens of highest saliency, in order, ties to the

@@ -51,10 +51,12 @@ type ragDoc struct {
 }
 
 func (s *streamRAG) Inject(docID string, tokenIDs []int64, embedding []float32) error {
-	// The square is finite where the embedding is, so that the latter is read once.
+	if err := s.config.CheckDocShape(tokenIDs, embedding); err != nil {
+		return err
+	}
 	square := dots.Square(embedding)
-	if len(tokenIDs) > s.config.MaxDocTokens || !s.mayBeEmbedding(embedding, square) {
-		return s.config.CheckDoc(tokenIDs, embedding)
+	if !isFiniteSquare(square) {
+		return s.config.CheckDoc(tokenIDs, embedding) // names the place
 	}
 	d := s.place(docID)
 	d.id, d.square, d.relevance = docID, square, 0
@@ -103,22 +105,19 @@ func (s *streamRAG) place(docID string) *ragDoc {
 	return d
 }
 
-// mayBeEmbedding reports whether a vector of that squared length is an embedding of
-// the buffer's, or none.
-func (s *streamRAG) mayBeEmbedding(x []float32, square float64) bool {
-	return (len(x) == 0 || len(x) == s.config.EmbedDim) && isFiniteSquare(square)
-}
-
 func (s *streamRAG) Retrieve(dst *[]spec.RetrievedDoc, queryEmbedding []float32, queryIDs []int64, topK int) error {
-	if err := s.config.CheckQuery(queryEmbedding, queryIDs, topK); err != nil {
+	if err := s.config.CheckQueryShape(queryEmbedding, queryIDs, topK); err != nil {
 		return err
+	}
+	square := dots.Square(queryEmbedding)
+	if !isFiniteSquare(square) {
+		return s.config.CheckQuery(queryEmbedding, queryIDs, topK) // names the place
 	}
 	if topK == 0 {
 		topK = s.config.TopKRetrieve
 	}
-	s.embedding = append(s.embedding[:0], queryEmbedding...)
+	s.embedding, s.square = append(s.embedding[:0], queryEmbedding...), square
 	s.ids = append(s.ids[:0], queryIDs...)
-	_, s.square = dots.WithSquare(s.embedding, s.embedding)
 	s.score()
 	s.stats.Retrievals++
 
@@ -213,7 +212,7 @@ func (s *streamRAG) byEmbedding() {
 		if len(d.embedding) == 0 {
 			continue
 		}
-		dot, _ := dots.WithSquare(s.embedding, d.embedding)
+		dot := dots.Dot(s.embedding, d.embedding)
 		if s.config.Variant == spec.Squish6 {
 			s.cosines[i] = dot / ((math.Sqrt(s.square) + 1e-10) * (math.Sqrt(d.square) + 1e-10))
 		} else {

@@ -80,22 +80,38 @@ func (c StreamRAGConfig) Validate() error {
 
 // CheckDoc rejects arguments of Inject.
 func (c StreamRAGConfig) CheckDoc(tokenIDs []int64, embedding []float32) error {
+	if err := c.CheckDocShape(tokenIDs, embedding); err != nil {
+		return err
+	}
+	return CheckFinite("stream-rag", "embedding", embedding)
+}
+
+// CheckDocShape is CheckDoc but for the embedding's elements.
+func (c StreamRAGConfig) CheckDocShape(tokenIDs []int64, embedding []float32) error {
 	if len(tokenIDs) > c.MaxDocTokens {
 		return Reject(Invalid, "stream-rag", "token_ids", fmt.Sprintf("at most %d token ids", c.MaxDocTokens), len(tokenIDs))
 	}
 	return c.checkEmbedding("embedding", embedding)
 }
 
-// checkEmbedding accepts embed_dim finite elements, or none.
+// checkEmbedding accepts embed_dim elements, or none.
 func (c StreamRAGConfig) checkEmbedding(name string, embedding []float32) error {
 	if len(embedding) != 0 && len(embedding) != c.EmbedDim {
 		return Reject(Invalid, "stream-rag", name, fmt.Sprintf("%d elements, or none", c.EmbedDim), len(embedding))
 	}
-	return CheckFinite("stream-rag", name, embedding)
+	return nil
 }
 
 // CheckQuery rejects arguments of Retrieve.
 func (c StreamRAGConfig) CheckQuery(queryEmbedding []float32, queryIDs []int64, topK int) error {
+	if err := c.CheckQueryShape(queryEmbedding, queryIDs, topK); err != nil {
+		return err
+	}
+	return CheckFinite("stream-rag", "query_embedding", queryEmbedding)
+}
+
+// CheckQueryShape is CheckQuery but for the embedding's elements.
+func (c StreamRAGConfig) CheckQueryShape(queryEmbedding []float32, queryIDs []int64, topK int) error {
 	const m = "stream-rag"
 	switch {
 	case c.Variant == Squish6 && len(queryEmbedding) == 0:

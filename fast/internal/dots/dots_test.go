@@ -12,6 +12,9 @@ func TestDotsOfEveryLength(t *testing.T) {
 		if d, a, b := WithSquares(x, w); d != dot || a != squareX || b != squareW {
 			t.Errorf("%d elements: got %v, %v, %v, want %v, %v, %v", len(x), d, a, b, dot, squareX, squareW)
 		}
+		if d := Dot(x, w); d != dot {
+			t.Errorf("%d elements: got %v, want %v", len(x), d, dot)
+		}
 		if s := Square(x); s != squareX {
 			t.Errorf("%d elements: got %v, want %v", len(x), s, squareX)
 		}

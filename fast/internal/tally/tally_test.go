@@ -2,6 +2,7 @@ package tally_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/squishspec/squishspec/fast/internal/tally"
@@ -10,7 +11,7 @@ import (
 
 func TestTallyNumbersByFirstOccurrenceAndCounts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var ids tally.Tally
+		var ids, all tally.Tally
 		// A table that was larger, smaller and full of the same ids must not show.
 		for range rapid.IntRange(1, 4).Draw(t, "counts") {
 			step := rapid.SampledFrom([]int64{1, -1, 1 << 32, 1 << 60, math.MaxInt64}).Draw(t, "step")
@@ -34,6 +35,25 @@ func TestTallyNumbersByFirstOccurrenceAndCounts(t *testing.T) {
 				if got, found := ids.Find(id); !found || got != want {
 					t.Fatalf("Find(%d) = %d, %v, want %d", id, got, found, want)
 				}
+			}
+			for i := range given {
+				given[i] *= step
+			}
+			numbers, from := make([]int, len(given)), rapid.IntRange(0, len(given)).Draw(t, "ids at once")
+			all.Reset(len(given))
+			all.AddAll(numbers[:from], given[:from])
+			all.AddAll(numbers[from:], given[from:])
+			for i, id := range given {
+				if numbers[i] != number[id] {
+					t.Fatalf("AddAll numbers %d %d, want %d", id, numbers[i], number[id])
+				}
+			}
+			if !slices.Equal(all.Counts(), count) {
+				t.Fatalf("AddAll counts %d, want %d", all.Counts(), count)
+			}
+			all.Reset(len(given))
+			if all.AddAll(nil, given); !slices.Equal(all.Counts(), count) {
+				t.Fatalf("AddAll without numbers counts %d, want %d", all.Counts(), count)
 			}
 			if len(ids.Counts()) != len(count) {
 				t.Fatalf("%d distinct ids, want %d", len(ids.Counts()), len(count))
