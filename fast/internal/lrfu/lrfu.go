@@ -9,7 +9,6 @@ package lrfu
 
 import (
 	"math"
-	"slices"
 
 	"github.com/squishspec/squishspec/fast/internal/ring"
 )
@@ -24,7 +23,6 @@ type Table struct {
 	heap    []int32 // slots, the last of the order first
 	free    []int32
 	recent  ring.Ring[access] // those within the window
-	top     []int32
 }
 
 type item struct {
@@ -126,45 +124,67 @@ func (t *Table) Drop(slot int32) {
 
 // Top appends to dst the slots of the first k items of the order that have count
 // accesses, in order.
+//
+// They are the last k of a heap of the best so far, the worst of them on top. The
+// items are visited from the far end of the table's own heap, where the first of the
+// order are: most of the others are then turned away by one comparison.
 func (t *Table) Top(dst []int32, k, count int) []int32 {
-	// A heap of the best so far, the worst of them first.
-	top := t.top[:0]
-	for _, slot := range t.heap {
-		switch {
+	from := len(dst)
+	for i := len(t.heap) - 1; i >= 0; i-- {
+		slot := t.heap[i]
+		switch top := dst[from:]; {
 		case t.items[slot].count < count:
 		case len(top) < k:
-			top = append(top, slot)
-			for i := len(top) - 1; i > 0 && t.precedes(top[(i-1)/2], top[i]); i = (i - 1) / 2 {
-				top[i], top[(i-1)/2] = top[(i-1)/2], top[i]
-			}
+			dst = append(dst, slot)
+			t.rise(dst[from:])
 		case t.precedes(slot, top[0]):
 			top[0] = slot
-			for i := 0; ; {
-				worst := i
-				for child := 2*i + 1; child <= 2*i+2 && child < len(top); child++ {
-					if t.precedes(top[worst], top[child]) {
-						worst = child
-					}
-				}
-				if worst == i {
-					break
-				}
-				top[i], top[worst] = top[worst], top[i]
-				i = worst
-			}
+			t.sink(top)
 		}
 	}
-	slices.SortFunc(top, func(a, b int32) int {
-		switch {
-		case a == b:
-			return 0
-		case t.precedes(a, b):
-			return -1
+	for top := dst[from:]; len(top) > 1; { // the worst goes to the end, and so on
+		last := len(top) - 1
+		top[0], top[last] = top[last], top[0]
+		top = top[:last]
+		t.sink(top)
+	}
+	return dst
+}
+
+// rise moves the last slot of a heap, the last of the order on top, to where it
+// belongs.
+func (t *Table) rise(heap []int32) {
+	i := len(heap) - 1
+	slot := heap[i]
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !t.precedes(heap[parent], slot) {
+			break
 		}
-		return 1
-	})
-	t.top = top
-	return append(dst, top...)
+		heap[i] = heap[parent]
+		i = parent
+	}
+	heap[i] = slot
+}
+
+// sink moves the slot on top of a heap to where it belongs.
+func (t *Table) sink(heap []int32) {
+	i, slot := 0, heap[0]
+	for {
+		child := 2*i + 1
+		if child >= len(heap) {
+			break
+		}
+		if next := child + 1; next < len(heap) && t.precedes(heap[child], heap[next]) {
+			child = next
+		}
+		if !t.precedes(slot, heap[child]) {
+			break
+		}
+		heap[i] = heap[child]
+		i = child
+	}
+	heap[i] = slot
 }
 
 // precedes reports whether slot a's item comes before slot b's.
