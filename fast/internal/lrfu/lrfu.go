@@ -16,13 +16,13 @@ import (
 // A Table is the items tracked, numbered by slots. Its zero value is not ready:
 // see New.
 type Table struct {
-	lnDecay float64
-	window  int64
-	now     int64
-	items   []item
-	heap    []int32 // slots, the last of the order first
-	free    []int32
-	recent  ring.Ring[access] // those within the window
+	decay  decay
+	window int64
+	now    int64
+	items  []item
+	heap   []int32 // slots, the last of the order first
+	free   []int32
+	recent ring.Ring[access] // those within the window
 }
 
 type item struct {
@@ -38,7 +38,7 @@ type item struct {
 // New returns a table whose items decay by a factor in (0, 1] with every access,
 // and of which only the last window accesses count, all where that is 0.
 func New(decay float64, window int) *Table {
-	return &Table{lnDecay: math.Log(decay), window: int64(window)}
+	return &Table{decay: newDecay(decay), window: int64(window)}
 }
 
 // Len returns the number of items tracked.
@@ -68,9 +68,9 @@ func (t *Table) Access(slot int32) (expired int32, isExpired bool) {
 	it := &t.items[slot]
 	it.count++
 	if t.window == 0 {
-		it.score.access(t.now, it.last, t.lnDecay)
+		it.score.access(t.now, it.last, &t.decay)
 	} else {
-		it.window.access(t.now, t.lnDecay)
+		it.window.access(t.now, &t.decay)
 		t.recent.Push(access{slot, it.generation})
 	}
 	it.last = t.now
@@ -85,7 +85,7 @@ func (t *Table) Access(slot int32) (expired int32, isExpired bool) {
 		return 0, false // dropped before
 	}
 	it.count--
-	it.window.expire(t.lnDecay)
+	it.window.expire(&t.decay)
 	if it.count == 0 {
 		t.Drop(old.slot)
 		return old.slot, true
@@ -100,7 +100,7 @@ func (t *Table) update(slot int32) {
 	if t.window == 0 {
 		it.log = math.Log(it.score.sum + it.score.lost)
 	} else {
-		it.log = math.Log(it.window.score(t.lnDecay))
+		it.log = math.Log(it.window.score(&t.decay))
 	}
 	t.fix(it.place)
 }
@@ -190,7 +190,7 @@ func (t *Table) sink(heap []int32) {
 // precedes reports whether slot a's item comes before slot b's.
 func (t *Table) precedes(a, b int32) bool {
 	x, y := &t.items[a], &t.items[b]
-	difference := x.log - y.log - float64(x.last-y.last)*t.lnDecay
+	difference := x.log - y.log - float64(x.last-y.last)*t.decay.ln
 	return difference > 0 || difference == 0 && x.last > y.last
 }
 

@@ -7,13 +7,13 @@ import "math"
 type score struct{ sum, lost float64 }
 
 // access decays the score from its last access to now, and adds 1.
-func (s *score) access(now, last int64, lnDecay float64) {
-	if x := float64(now-last) * lnDecay; x > -0.5 {
+func (s *score) access(now, last int64, d *decay) {
+	if n := now - last; float64(n)*d.ln > -0.5 {
 		// What goes is small: subtracting it is more accurate than multiplying by
 		// what stays, whose rounding would add up.
-		s.add((s.sum + s.lost) * math.Expm1(x))
+		s.add((s.sum + s.lost) * d.loss(n))
 	} else {
-		factor := math.Exp(x)
+		factor := d.factor(n)
 		s.sum, s.lost = s.sum*factor, s.lost*factor
 	}
 	s.add(1)

@@ -1,7 +1,5 @@
 package lrfu
 
-import "math"
-
 // A windowed is the decayed sum of the accesses within a window. Subtracting what
 // leaves would let roundings pile up; instead the accesses are a queue made of two
 // stacks, the older with the sum of each access and all newer ones of that stack,
@@ -19,22 +17,22 @@ type suffix struct {
 	sum  float64
 }
 
-func (w *windowed) access(now int64, lnDecay float64) {
+func (w *windowed) access(now int64, d *decay) {
 	last := now
 	if n := len(w.newer); n > 0 {
 		last = w.newer[n-1]
 	}
-	w.sum.access(now, last, lnDecay)
+	w.sum.access(now, last, d)
 	w.newer = append(w.newer, now)
 }
 
 // expire takes the oldest access away.
-func (w *windowed) expire(lnDecay float64) {
+func (w *windowed) expire(d *decay) {
 	if len(w.older) == 0 {
 		newest := w.newer[len(w.newer)-1]
 		sum := 0.0
 		for i := len(w.newer) - 1; i >= 0; i-- {
-			sum += math.Exp(float64(newest-w.newer[i]) * lnDecay)
+			sum += d.factor(newest - w.newer[i])
 			w.older = append(w.older, suffix{w.newer[i], sum})
 		}
 		w.newer, w.sum = w.newer[:0], score{}
@@ -43,7 +41,7 @@ func (w *windowed) expire(lnDecay float64) {
 }
 
 // score is the sum as of the last access. There is one.
-func (w *windowed) score(lnDecay float64) float64 {
+func (w *windowed) score(d *decay) float64 {
 	sum := w.sum.sum + w.sum.lost
 	if n := len(w.older); n > 0 {
 		from := w.older[0].time
@@ -51,7 +49,7 @@ func (w *windowed) score(lnDecay float64) float64 {
 		if m := len(w.newer); m > 0 {
 			last = w.newer[m-1]
 		}
-		sum += w.older[n-1].sum * math.Exp(float64(last-from)*lnDecay)
+		sum += w.older[n-1].sum * d.factor(last-from)
 	}
 	return sum
 }
