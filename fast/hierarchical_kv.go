@@ -1,6 +1,7 @@
 package fast
 
 import (
+	"github.com/squishspec/squishspec/fast/internal/kern"
 	"github.com/squishspec/squishspec/fast/internal/lru"
 	"github.com/squishspec/squishspec/fast/internal/posmap"
 	"github.com/squishspec/squishspec/fast/internal/slab"
@@ -73,10 +74,8 @@ func (kv *hierarchicalKV) PutMany(positions []int64, keys, values spec.Heads) er
 	}
 	for t, pos := range positions {
 		k, v := kv.put(pos)
-		for h := range heads {
-			copy(k[h*dim:(h+1)*dim], keys.Data[h*keys.Stride+t*dim:])
-			copy(v[h*dim:(h+1)*dim], values.Data[h*values.Stride+t*dim:])
-		}
+		kern.CopyRows(k, dim, keys.Data[t*dim:], keys.Stride, heads, dim)
+		kern.CopyRows(v, dim, values.Data[t*dim:], values.Stride, heads, dim)
 	}
 	return nil
 }

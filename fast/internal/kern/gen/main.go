@@ -35,6 +35,7 @@ var groups = []group{
 	{"exp", exp},
 	{"gemm", gemm},
 	{"log", logarithm},
+	{"rows", rows},
 	{"transpose", transpose},
 }
 
