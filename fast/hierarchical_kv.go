@@ -83,7 +83,7 @@ func (kv *hierarchicalKV) PutMany(positions []int64, keys, values spec.Heads) er
 // put makes a position the most recent one and returns where its key and value go.
 func (kv *hierarchicalKV) put(pos int64) (key, value []float32) {
 	kv.stats.Puts++
-	slot, stored := kv.slots.Get(pos)
+	place, slot, stored := kv.slots.Find(pos)
 	switch {
 	case stored:
 		kv.stats.Demotions += kv.stack.Use(slot)
@@ -91,14 +91,14 @@ func (kv *hierarchicalKV) put(pos int64) (key, value []float32) {
 		slot = int32(kv.stack.Len())
 		kv.stats.Demotions += kv.stack.Push()
 		kv.positions = append(kv.positions, pos)
-		kv.slots.Insert(pos, slot)
+		kv.slots.Fill(place, pos, slot)
 	default:
 		slot = kv.stack.Last()
 		kv.stats.Demotions += kv.stack.Use(slot)
 		kv.stats.Evictions++
+		kv.slots.Fill(place, pos, slot)
 		kv.slots.Delete(kv.positions[slot])
 		kv.positions[slot] = pos
-		kv.slots.Insert(pos, slot)
 	}
 	return kv.payload(slot)
 }

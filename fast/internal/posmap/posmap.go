@@ -29,16 +29,27 @@ func New() *Map { return &Map{entries: make([]entry, 8), seed: rand.Uint64()} }
 
 // Get returns the slot of a position, and whether it has one.
 func (m *Map) Get(pos int64) (slot int32, ok bool) {
-	tag := m.entries[m.find(pos)].tag
-	return tag - 1, tag != 0
+	_, slot, ok = m.Find(pos)
+	return slot, ok
 }
 
-// Insert gives a slot ≥ 0 to a position that has none.
-func (m *Map) Insert(pos int64, slot int32) {
+// Find is Get that also returns the place of the position's entry, or the unused one
+// where it belongs, for Fill.
+func (m *Map) Find(pos int64) (place uint64, slot int32, ok bool) {
+	place = m.index(pos)
+	tag := m.entries[place].tag
+	return place, tag - 1, tag != 0
+}
+
+// Fill gives a slot ≥ 0 to a position that has none, in the place that Find has just
+// returned for it.
+func (m *Map) Fill(place uint64, pos int64, slot int32) {
 	if m.inUse++; 2*m.inUse > len(m.entries) {
 		m.grow()
+		place = m.index(pos)
 	}
-	m.entries[m.find(pos)] = entry{pos, slot + 1}
+	e := &m.entries[place]
+	e.pos, e.tag = pos, slot+1
 }
 
 // Delete removes a position that has a slot.
@@ -49,7 +60,7 @@ func (m *Map) Insert(pos int64, slot int32) {
 func (m *Map) Delete(pos int64) {
 	m.inUse--
 	mask := uint64(len(m.entries) - 1)
-	gap := m.find(pos)
+	gap := m.index(pos)
 	for i := gap; ; {
 		i = (i + 1) & mask
 		e := m.entries[i]
@@ -63,15 +74,16 @@ func (m *Map) Delete(pos int64) {
 	m.entries[gap] = entry{}
 }
 
-// find returns the index of a position's entry, or of the unused one where it
+// index returns the index of a position's entry, or of the unused one where it
 // belongs.
-func (m *Map) find(pos int64) uint64 {
-	mask := uint64(len(m.entries) - 1)
+func (m *Map) index(pos int64) uint64 {
+	entries := m.entries
+	mask := uint64(len(entries) - 1)
 	i := m.home(pos)
-	for m.entries[i&mask].tag != 0 && m.entries[i&mask].pos != pos {
-		i++
+	for e := &entries[i]; e.tag != 0 && e.pos != pos; e = &entries[i] {
+		i = (i + 1) & mask
 	}
-	return i & mask
+	return i
 }
 
 // home returns where the search for a position starts: the four quarters of a
@@ -89,7 +101,7 @@ func (m *Map) grow() {
 	m.entries = make([]entry, 2*len(old))
 	for _, e := range old {
 		if e.tag != 0 {
-			m.entries[m.find(e.pos)] = e
+			m.entries[m.index(e.pos)] = e
 		}
 	}
 }
