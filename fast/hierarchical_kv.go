@@ -45,16 +45,23 @@ type hierarchicalKV struct {
 }
 
 func (kv *hierarchicalKV) Put(pos int, key, value spec.Matrix) error {
-	if err := kv.check("key", key); err != nil {
-		return err
-	}
-	if err := kv.check("value", value); err != nil {
-		return err
+	if !kv.fits(&key) || !kv.fits(&value) {
+		if err := kv.check("key", key); err != nil {
+			return err
+		}
+		return kv.check("value", value)
 	}
 	k, v := kv.put(int64(pos))
 	copy(k, key.Data)
 	copy(v, value.Data)
 	return nil
+}
+
+// fits reports whether a matrix is (n_heads, head_dim), whose product the store's size
+// bounds.
+func (kv *hierarchicalKV) fits(m *spec.Matrix) bool {
+	heads, dim := kv.config.NHeads, kv.config.HeadDim
+	return m.Rows == heads && m.Cols == dim && len(m.Data) == heads*dim
 }
 
 func (kv *hierarchicalKV) check(name string, m spec.Matrix) error {

@@ -4,6 +4,12 @@
 // lookup being one multiplication and, mostly, one cache line; deletion shifts
 // the entries behind the gap back, so that no tombstones gather and a table
 // that is written forever stays as fast as a new one and never needs another.
+//
+// Positions come in runs. So what is hashed is the block of eight that a position
+// lies in, and its place in the block picks the lane: eight tables in one, probed one
+// behind the other, their entries interleaved. A run then shares cache lines, and
+// what a branch did for one position it does for the next, which takes a put of eight
+// tokens from 590 ns to 485; and positions of any other pattern spread as before.
 package posmap
 
 import (
@@ -15,8 +21,12 @@ import (
 type Map struct {
 	entries []entry // their number is a power of two, at most half of them in use
 	inUse   int
+	blocks  uint // the logarithm of their number
 	seed    uint64
 }
+
+// blockBits is the logarithm of the positions in a block.
+const blockBits = 3
 
 type entry struct {
 	pos int64
@@ -36,8 +46,8 @@ func (m *Map) Get(pos int64) (slot int32, ok bool) {
 // Find is Get that also returns the place of the position's entry, or the unused one
 // where it belongs, for Fill.
 func (m *Map) Find(pos int64) (place uint64, slot int32, ok bool) {
-	place = m.index(pos)
-	tag := m.entries[place].tag
+	place = m.find(pos)
+	tag := m.entry(place).tag
 	return place, tag - 1, tag != 0
 }
 
@@ -46,9 +56,9 @@ func (m *Map) Find(pos int64) (place uint64, slot int32, ok bool) {
 func (m *Map) Fill(place uint64, pos int64, slot int32) {
 	if m.inUse++; 2*m.inUse > len(m.entries) {
 		m.grow()
-		place = m.index(pos)
+		place = m.find(pos)
 	}
-	e := &m.entries[place]
+	e := m.entry(place)
 	e.pos, e.tag = pos, slot+1
 }
 
@@ -60,48 +70,56 @@ func (m *Map) Fill(place uint64, pos int64, slot int32) {
 func (m *Map) Delete(pos int64) {
 	m.inUse--
 	mask := uint64(len(m.entries) - 1)
-	gap := m.index(pos)
-	for i := gap; ; {
+	i := m.find(pos)
+	gap, empty := i, m.entry(i)
+	for {
 		i = (i + 1) & mask
-		e := m.entries[i]
+		e := m.entry(i)
 		if e.tag == 0 {
 			break
 		}
 		if fromHome, fromGap := (i-m.home(e.pos))&mask, (i-gap)&mask; fromHome >= fromGap {
-			m.entries[gap], gap = e, i
+			*empty = *e
+			gap, empty = i, e
 		}
 	}
-	m.entries[gap] = entry{}
+	*empty = entry{}
 }
 
-// index returns the index of a position's entry, or of the unused one where it
-// belongs.
-func (m *Map) index(pos int64) uint64 {
-	entries := m.entries
-	mask := uint64(len(entries) - 1)
+// find returns the probe that comes to a position's entry, or to the unused one
+// where it belongs.
+func (m *Map) find(pos int64) uint64 {
 	i := m.home(pos)
-	for e := &entries[i]; e.tag != 0 && e.pos != pos; e = &entries[i] {
-		i = (i + 1) & mask
+	for e := m.entry(i); e.tag != 0 && e.pos != pos; e = m.entry(i) {
+		i = (i + 1) & uint64(len(m.entries)-1)
 	}
 	return i
 }
 
-// home returns where the search for a position starts: the four quarters of a
-// 128-bit product together, so that every bit of the position counts and runs and
-// strides of positions spread.
+// home returns the probe at which the search for a position starts: the lane, and
+// the block, from the four quarters of a 128-bit product together, so that every bit
+// of the position counts and runs and strides of positions spread.
 func (m *Map) home(pos int64) uint64 {
 	const golden = 0x9e3779b97f4a7c15 // 2⁶⁴/φ, odd
-	hi, lo := bits.Mul64(uint64(pos)^m.seed, golden)
+	hi, lo := bits.Mul64(uint64(pos)>>blockBits^m.seed, golden)
 	both := hi ^ lo
-	return (both ^ both>>32) & uint64(len(m.entries)-1)
+	both ^= both >> 32
+	lane := (both>>29 ^ uint64(pos)) & (1<<blockBits - 1)
+	return lane<<(m.blocks&63) | both&(1<<(m.blocks&63)-1)
+}
+
+// entry returns the entry that a probe looks at.
+func (m *Map) entry(probe uint64) *entry {
+	return &m.entries[(probe<<blockBits|probe>>(m.blocks&63))&uint64(len(m.entries)-1)]
 }
 
 func (m *Map) grow() {
 	old := m.entries
 	m.entries = make([]entry, 2*len(old))
+	m.blocks++
 	for _, e := range old {
 		if e.tag != 0 {
-			m.entries[m.index(e.pos)] = e
+			*m.entry(m.find(e.pos)) = e
 		}
 	}
 }
