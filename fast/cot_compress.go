@@ -36,7 +36,8 @@ type cotCompress struct {
 	terms    []cotTerm // by number
 	steps    []int     // where each step ends
 	tf       []int     // of each position's token in its step
-	byCount  []float64 // what depends on a count alone, by that count; 0 if not yet known
+	byDF     []float64 // idf
+	byCount  []float64 // information, scaled
 }
 
 // A cotTerm is what is known of a distinct token.
@@ -178,39 +179,41 @@ func (c *cotCompress) stepEnd(start int) int {
 }
 
 // inform sets every term's idf and self-information: two logarithms for each
-// count that occurs, not for each term.
+// count that occurs, not for each term. Whose counts are the extremes has the extreme
+// information.
 func (c *cotCompress) inform() {
-	n, counts := len(c.number), c.ids.Counts()
+	counts := c.ids.Counts()
+	rarest, commonest := slices.Min(counts), slices.Max(counts)
+	scale := unitScale(c.information(commonest), c.information(rarest))
 
-	idf := c.memo(len(c.steps))
-	for i := range c.terms {
+	idf, info := memo(&c.byDF, len(c.steps)), memo(&c.byCount, commonest)
+	for i, count := range counts {
 		t := &c.terms[i]
-		if idf[t.df] == 0 {
+		if idf[t.df] == unknown {
 			idf[t.df] = bm25.IDF(len(c.steps), t.df)
 		}
-		t.idf = idf[t.df]
-	}
-
-	info := c.memo(n)
-	least, most := math.Inf(1), math.Inf(-1)
-	for i, count := range counts {
-		if info[count] == 0 {
-			info[count] = -math.Log2(float64(count) / float64(n))
+		if info[count] == unknown {
+			info[count] = scale.of(c.information(count))
 		}
-		c.terms[i].info = info[count]
-		least, most = min(least, info[count]), max(most, info[count])
-	}
-	scale := unitScale(least, most)
-	for i := range c.terms {
-		c.terms[i].info = scale.of(c.terms[i].info)
+		t.idf, t.info = idf[t.df], info[count]
 	}
 }
 
-// memo returns an empty table of what depends on a count of 0 to most.
-func (c *cotCompress) memo(most int) []float64 {
-	c.byCount = spec.Resize(c.byCount, most+1)
-	clear(c.byCount)
-	return c.byCount
+// information is the self-information of a token of that count.
+func (c *cotCompress) information(count int) float64 {
+	return -math.Log2(float64(count) / float64(len(c.number)))
+}
+
+// unknown stands for what is not yet known, which is never below 0.
+const unknown = -1
+
+// memo makes an empty table of what depends on a count of 0 to most.
+func memo(table *[]float64, most int) []float64 {
+	*table = spec.Resize(*table, most+1)
+	for i := range *table {
+		(*table)[i] = unknown
+	}
+	return *table
 }
 
 // relate sets every position's BM25 weight, doubled where the query has the
@@ -228,7 +231,12 @@ func (c *cotCompress) relate() (least, most float64) {
 				weight *= 2
 			}
 			c.saliency[i] = weight
-			least, most = min(least, weight), max(most, weight)
+			if weight < least { // min and max, built in, look for NaN too
+				least = weight
+			}
+			if weight > most {
+				most = weight
+			}
 		}
 		start = end
 	}

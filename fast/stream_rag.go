@@ -36,6 +36,7 @@ type streamRAG struct {
 	ids       []int64
 
 	terms, cosines, scratch []float64 // of every document
+	idfs                    []float64 // by the number of documents that have a term
 	best, rest              []int
 	stats                   spec.StreamRAGStats
 }
@@ -197,13 +198,26 @@ func (s *streamRAG) byTerms() {
 		if df == 0 {
 			continue
 		}
-		idf := bm25.IDF(n, df)
+		idf := s.idf(df)
 		for i, d := range s.docs {
 			if tf := s.scratch[i]; tf > 0 {
 				s.terms[i] += bm25.Weight(idf, tf, d.norm)
 			}
 		}
 	}
+}
+
+// idf is that of a term that df documents have. There are few different ones while
+// the number of documents stays.
+func (s *streamRAG) idf(df int) float64 {
+	n := len(s.docs)
+	if len(s.idfs) != n+1 {
+		memo(&s.idfs, n)
+	}
+	if s.idfs[df] == unknown {
+		s.idfs[df] = bm25.IDF(n, df)
+	}
+	return s.idfs[df]
 }
 
 func (s *streamRAG) byEmbedding() {
