@@ -74,24 +74,39 @@ func (t *Table) Access(slot int32) (expired int32, isExpired bool) {
 		t.recent.Push(access{slot, it.generation})
 	}
 	it.last = t.now
+	old, leaves := t.leaving()
+	if leaves && old == slot { // both in one update
+		t.expire(it)
+		leaves = false
+	}
 	t.update(slot)
+	if !leaves {
+		return 0, false
+	}
+	it = &t.items[old]
+	t.expire(it)
+	if it.count == 0 {
+		t.Drop(old)
+		return old, true
+	}
+	t.update(old)
+	return 0, false
+}
+
+// leaving takes the access that the window has just left behind, and returns the slot
+// of its item, where that is still tracked.
+func (t *Table) leaving() (slot int32, ok bool) {
 	if t.window == 0 || t.now <= t.window {
 		return 0, false
 	}
 	old := *t.recent.Front()
 	t.recent.Pop()
-	it = &t.items[old.slot]
-	if it.generation != old.generation {
-		return 0, false // dropped before
-	}
+	return old.slot, t.items[old.slot].generation == old.generation
+}
+
+func (t *Table) expire(it *item) {
 	it.count--
 	it.window.expire(&t.decay)
-	if it.count == 0 {
-		t.Drop(old.slot)
-		return old.slot, true
-	}
-	t.update(old.slot)
-	return 0, false
 }
 
 // update takes an item's score anew and puts it in its place.
