@@ -34,7 +34,7 @@ type kvStore struct {
 
 // page is a page of memory, in elements. Heads whole pages apart would have all
 // their slots of a token in the same few sets of the first cache: they lie a slot
-// further apart, which takes an append from 95 ns to 48.
+// further apart, which takes the copies of an append from 98 ns to 48.
 const page = 4096 / 4
 
 func newKVStore(c spec.VisionKVFuseConfig, capacity int) kvStore {

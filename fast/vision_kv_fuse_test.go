@@ -32,3 +32,45 @@ func TestVisionKVFuseAllocatesAndCopiesNothing(t *testing.T) {
 		t.Error("two views of a modality do not share memory: one was copied")
 	}
 }
+
+// Heads that would lie whole pages apart lie further apart, and hold what they are
+// given all the same, up to the last slot.
+func TestVisionKVFuseHeadsLieNoWholePagesApart(t *testing.T) {
+	c := spec.VisionKVFuseConfig{TextCapacity: 8, VisionCapacity: 16, NHeads: 3, HeadDim: 128}
+	f, err := NewVisionKVFuse(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := func(token, h, i int) float32 { return float32((token*c.NHeads+h)*c.HeadDim + i) }
+	for modality, capacity := range map[spec.Modality]int{spec.Text: c.TextCapacity, spec.Vision: c.VisionCapacity} {
+		key, value := spec.Matrix{}, spec.Matrix{}
+		key.Resize(c.NHeads, c.HeadDim)
+		value.Resize(c.NHeads, c.HeadDim)
+		for token := range capacity {
+			for h := range c.NHeads {
+				for i := range c.HeadDim {
+					key.Row(h)[i], value.Row(h)[i] = number(token, h, i), -number(token, h, i)
+				}
+			}
+			if err := f.Append(modality, key, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var view spec.KVView
+		if err := f.GetKv(&view, modality); err != nil {
+			t.Fatal(err)
+		}
+		if view.Keys.Stride%page == 0 || view.Values.Stride%page == 0 {
+			t.Errorf("%s: heads are %d and %d elements apart", modality, view.Keys.Stride, view.Values.Stride)
+		}
+		for h := range c.NHeads {
+			for token := range capacity {
+				for i := range c.HeadDim {
+					if k, v := view.Keys.Head(h).Row(token)[i], view.Values.Head(h).Row(token)[i]; k != number(token, h, i) || v != -k {
+						t.Fatalf("%s: head %d, token %d, element %d: got %v and %v, want ±%v", modality, h, token, i, k, v, number(token, h, i))
+					}
+				}
+			}
+		}
+	}
+}
