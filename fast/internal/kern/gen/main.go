@@ -36,6 +36,8 @@ var groups = []group{
 	{"gemm", gemm},
 	{"log", logarithm},
 	{"rows", rows},
+	{"shares", shares},
+	{"signs", signs},
 	{"transpose", transpose},
 }
 
