@@ -1,9 +1,8 @@
 package fast
 
 import (
-	"math"
-
 	"github.com/squishspec/squishspec/fast/internal/attn"
+	"github.com/squishspec/squishspec/fast/internal/kern"
 	"github.com/squishspec/squishspec/fast/internal/signs"
 	"github.com/squishspec/squishspec/spec"
 )
@@ -11,9 +10,10 @@ import (
 // NewBinaryAttn returns the optimised spec.BinaryAttn, or an error of kind
 // spec.Invalid for a config out of range. It also packs signs: spec.BinaryAttnPacked.
 //
-// A dot product is an xor and a popcount of 64 signs at a time. It is one of dim + 1
-// whole numbers, and the weight of a key depends on how many more signs it differs in
-// than the nearest key: exponentials are looked up, not computed.
+// A dot product is an xor and a popcount, and from there on attention is attention:
+// the exponentials of whole numbers take no longer than to look them up, and the
+// product with the values outweighs both. Beside the input there are its signs, a
+// bit an element, and package attn's memory.
 func NewBinaryAttn(c spec.BinaryAttnConfig) (spec.BinaryAttn, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -25,10 +25,9 @@ type binaryAttn struct {
 	config spec.BinaryAttnConfig
 	stats  spec.BinaryAttnStats
 
-	weightOf  []float64 // e^logit by how many more signs differ; made at the first call
-	q, k      []uint64  // signs, token by token, head by head
-	distances []int32   // of one query from the keys
-	weights   []float32
+	q, k []uint32 // signs, token by token, head by head
+	attn attn.Attention
+	v    [1]spec.Heads // of the call
 }
 
 func (a *binaryAttn) Forward(dst *spec.Heads, q, k, v spec.Heads) error {
@@ -46,14 +45,14 @@ func (a *binaryAttn) Forward(dst *spec.Heads, q, k, v spec.Heads) error {
 }
 
 // toWords takes the signs of queries or keys.
-func (a *binaryAttn) toWords(words *[]uint64, name string, x spec.Heads) error {
+func (a *binaryAttn) toWords(words *[]uint32, name string, x spec.Heads) error {
 	if err := a.config.CheckSigns(name, x); err != nil {
 		return err
 	}
-	size := x.Tokens * signs.Words(x.Dim)
+	size := x.Tokens * kern.SignWords(x.Dim)
 	*words = spec.Resize(*words, x.Heads*size)
 	for h := range x.Heads {
-		if !signs.ToWords((*words)[h*size:(h+1)*size], x.Head(h).Data, x.Dim) {
+		if !kern.Signs((*words)[h*size:(h+1)*size], x.Head(h).Data, x.Dim) {
 			return a.config.CheckNoNaN(name, x)
 		}
 	}
@@ -61,51 +60,20 @@ func (a *binaryAttn) toWords(words *[]uint64, name string, x spec.Heads) error {
 }
 
 // attend attends with the signs in q and k.
+//
+// squish6 adds 1e-9 to a sum of weights that has a 1 in it: in float32 that is the sum
+// itself.
 func (a *binaryAttn) attend(dst *spec.Heads, queries int, v spec.Heads) {
-	a.tabulate()
-	words := signs.Words(v.Dim)
-	dst.Resize(v.Heads, queries, v.Dim)
-	a.distances, a.weights = spec.Resize(a.distances, v.Tokens), spec.Resize(a.weights, v.Tokens)
-	for h := range v.Heads {
-		keys, values := a.k[h*v.Tokens*words:(h+1)*v.Tokens*words], v.Head(h).Data
-		for t := range queries {
-			from := (h*queries + t) * words
-			a.weigh(signs.Distances(a.distances, a.q[from:from+words], keys))
-			attn.WeightedSum(dst.Head(h).Row(t), a.weights, values)
-		}
+	scale := a.config.SoftmaxScale
+	if a.config.Variant == spec.Squish6 {
+		scale /= float64(a.config.HeadDim)
 	}
+	dst.Resize(v.Heads, queries, v.Dim)
+	a.v[0] = v
+	a.attn.AttendSigns(*dst, a.q, a.k, a.v[:], scale)
+	a.v[0] = spec.Heads{}
 	a.stats.Calls++
 	a.stats.Tokens += queries
-}
-
-// tabulate makes the table of weights: not before there is data of that dimension.
-func (a *binaryAttn) tabulate() {
-	if len(a.weightOf) > 0 {
-		return
-	}
-	step := -2 * a.config.SoftmaxScale
-	if a.config.Variant == spec.Squish6 {
-		step /= float64(a.config.HeadDim)
-	}
-	a.weightOf = make([]float64, a.config.HeadDim+1)
-	for n := range a.weightOf {
-		a.weightOf[n] = math.Exp(float64(n) * step)
-	}
-	a.weightOf[0] = 1 // also where the step is −∞
-}
-
-// weigh turns distances into weights that sum to 1, but for squish6's 1e-9.
-func (a *binaryAttn) weigh(least int32) {
-	sum := 0.0
-	for _, n := range a.distances {
-		sum += a.weightOf[n-least]
-	}
-	if a.config.Variant == spec.Squish6 {
-		sum += 1e-9
-	}
-	for j, n := range a.distances {
-		a.weights[j] = float32(a.weightOf[n-least] / sum)
-	}
 }
 
 func (a *binaryAttn) Pack(dst *[]uint8, x spec.Heads) error {
@@ -151,12 +119,12 @@ func (a *binaryAttn) ForwardPacked(dst *spec.Heads, packedQ, packedK []uint8, v 
 }
 
 // fromBytes takes signs that were packed, and returns how many tokens they are.
-func (a *binaryAttn) fromBytes(words *[]uint64, name string, packed []uint8) (tokens int, err error) {
+func (a *binaryAttn) fromBytes(words *[]uint32, name string, packed []uint8) (tokens int, err error) {
 	tokens, err = a.config.CheckPacked(name, packed)
 	if err != nil {
 		return 0, err
 	}
-	*words = spec.Resize(*words, a.config.NHeads*tokens*signs.Words(a.config.HeadDim))
+	*words = spec.Resize(*words, a.config.NHeads*tokens*kern.SignWords(a.config.HeadDim))
 	signs.FromBytes(*words, packed, a.config.HeadDim)
 	return tokens, nil
 }

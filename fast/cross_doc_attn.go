@@ -20,7 +20,7 @@ func NewCrossDocAttn(config spec.CrossDocAttnConfig) (spec.CrossDocAttn, error) 
 type crossDocAttn struct {
 	config spec.CrossDocAttnConfig
 	stats  spec.CrossDocAttnStats
-	head   attn.Head
+	attn   attn.Attention
 }
 
 func (a *crossDocAttn) Forward(dst *spec.Heads, query spec.Heads, keys, values []spec.Heads) error {
@@ -28,13 +28,7 @@ func (a *crossDocAttn) Forward(dst *spec.Heads, query spec.Heads, keys, values [
 		return err
 	}
 	dst.Resize(query.Heads, query.Tokens, query.Dim)
-	for h := range query.Heads {
-		a.head.Begin(query.Head(h), a.config.SoftmaxScale)
-		for doc := range keys {
-			a.head.Attend(keys[doc].Head(h), values[doc].Head(h))
-		}
-		a.head.End(dst.Head(h))
-	}
+	a.attn.Attend(*dst, query, keys, values, a.config.SoftmaxScale)
 	a.stats.Calls++
 	a.stats.Docs += len(keys)
 	return nil

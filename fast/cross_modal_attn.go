@@ -8,6 +8,8 @@ import (
 // NewCrossModalAttn returns the optimised spec.CrossModalAttn, or an error of kind
 // spec.Invalid for a config out of range. It also counts operations:
 // spec.CrossModalCosts.
+//
+// Its memory is that of package attn, some KiB a core, however many tokens there are.
 func NewCrossModalAttn(c spec.CrossModalAttnConfig) (spec.CrossModalAttn, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -18,7 +20,8 @@ func NewCrossModalAttn(c spec.CrossModalAttnConfig) (spec.CrossModalAttn, error)
 type crossModalAttn struct {
 	config spec.CrossModalAttnConfig
 	stats  spec.CrossModalAttnStats
-	head   attn.Head
+	attn   attn.Attention
+	k, v   [1]spec.Heads // of the call
 }
 
 func (a *crossModalAttn) Forward(dst *spec.Heads, textQ, visionK, visionV spec.Heads) error {
@@ -26,11 +29,9 @@ func (a *crossModalAttn) Forward(dst *spec.Heads, textQ, visionK, visionV spec.H
 		return err
 	}
 	dst.Resize(textQ.Heads, textQ.Tokens, textQ.Dim)
-	for h := range textQ.Heads {
-		a.head.Begin(textQ.Head(h), a.config.SoftmaxScale)
-		a.head.Attend(visionK.Head(h), visionV.Head(h))
-		a.head.End(dst.Head(h))
-	}
+	a.k[0], a.v[0] = visionK, visionV
+	a.attn.Attend(*dst, textQ, a.k[:], a.v[:], a.config.SoftmaxScale)
+	a.k[0], a.v[0] = spec.Heads{}, spec.Heads{}
 	a.stats.Calls++
 	a.stats.TextTokens += textQ.Tokens
 	a.stats.VisionTokens += visionK.Tokens

@@ -3,93 +3,184 @@ package attn
 import (
 	"math"
 
+	"github.com/squishspec/squishspec/fast/internal/gemm"
+	"github.com/squishspec/squishspec/fast/internal/kern"
+	"github.com/squishspec/squishspec/fast/internal/parallel"
 	"github.com/squishspec/squishspec/spec"
 )
 
-// A Head attends the queries of one head to keys and values that come in parts.
-// Rows do no arithmetic with each other, so that a NaN in one reaches no other.
-// Its zero value is ready for Begin.
-type Head struct {
-	queries spec.Matrix
-	scale   float64 // of dot products, to logits of base 2
-	rows    []row
-	outputs spec.Matrix // attention over the keys so far
-	shares  []float32   // scratch: of one row, one for each key of a block
+// An Attention attends queries to the keys and values of documents, on all cores
+// where there is much to do. Rows of queries do no arithmetic with each other, so
+// that a NaN in one reaches no other. A core's scratch is 256 bytes a dimension (8
+// where signs count) and 25 KiB, whatever the number of tokens. The zero value is
+// ready.
+type Attention struct {
+	numbers numbers
+	signs   signs
+
+	job
+	tiles []tile // one a core
 }
 
-// Begin starts with no keys. queries are kept until End; scale is above 0.
-func (h *Head) Begin(queries spec.Matrix, scale float64) {
-	h.queries = queries
-	// A clamped scale times 0 is 0, and times any other difference of dot products
-	// still far beyond where weights vanish.
-	h.scale = min(scale*math.Log2E, math.MaxFloat64)
-	h.rows = spec.Resize(h.rows, queries.Rows)
-	for i := range h.rows {
-		h.rows[i] = noKeys
+// A job is one call.
+type job struct {
+	product product
+	dst     spec.Heads
+	values  []spec.Heads
+	scale   float64
+}
+
+// A product takes dot products of queries, some of a head at a time, and keys.
+type product interface {
+	// take makes ready queries from … to−1 of a head, in t.
+	take(t *tile, head, from, to int)
+	// dots writes to s, a row a key and a column a query, the dot products of those
+	// queries with keys from … to−1 of a document. Columns beyond the queries are
+	// junk.
+	dots(t *tile, s kern.View, head, doc, from, to int)
+	// work is how many multiplications a dot product is worth.
+	work() int
+}
+
+// tileQueries is how many queries are attended at a time: the columns of the widest
+// tile of a matrix product.
+const tileQueries = 64
+
+// blockWeights is how many dot products are taken at a time: 24 KiB, which leaves the
+// L1 cache room for the rows that make them.
+const blockWeights = 6 << 10
+
+// A tile is the scratch of one core.
+type tile struct {
+	queries              []float32 // transposed, a row a dimension; or
+	signs                []uint32  // a row a word
+	weights              []float32 // dot products, then shares: a row a key
+	largest, total, kept [tileQueries]float32
+}
+
+// Attend writes softmax(queries·keysᵀ·scale)·values over the joined documents, head
+// by head. There is at least one query and one document, of at least one key each
+// and as many values. dst has the shape of the queries.
+func (a *Attention) Attend(dst, queries spec.Heads, keys, values []spec.Heads, scale float64) {
+	a.numbers = numbers{queries, keys}
+	a.run(job{&a.numbers, dst, values, scale})
+	a.numbers = numbers{}
+}
+
+// AttendSigns does that with vectors of ±1 for queries and keys, given by the words of
+// kern.Signs, token by token and head by head, and one document.
+func (a *Attention) AttendSigns(dst spec.Heads, queries, keys []uint32, values []spec.Heads, scale float64) {
+	a.signs = signs{queries, keys, dst.Tokens, values[0].Tokens, dst.Dim}
+	a.run(job{&a.signs, dst, values, scale})
+	a.signs = signs{}
+}
+
+func (a *Attention) run(j job) {
+	a.job = j
+	keys := 0
+	for _, v := range j.values {
+		keys += v.Tokens
 	}
-	h.outputs.Resize(queries.Rows, queries.Cols)
+	items := j.dst.Heads * j.tiles()
+	pairs := float64(j.dst.Heads) * float64(j.dst.Tokens) * float64(keys)
+	const nsMulAdd, nsExp = 1. / 50, 1. / 3
+	ns := pairs * (nsMulAdd*float64(j.product.work()+j.dst.Dim) + nsExp) / float64(items)
+	if parts := parallel.Parts(items, ns); len(a.tiles) < parts {
+		a.tiles = append(a.tiles, make([]tile, parts-len(a.tiles))...)
+	}
+	parallel.Run(a, items, ns)
+	a.job = job{}
 }
 
-// Attend adds keys and values, of as many rows. The order of the parts does not
-// matter but for rounding.
-func (h *Head) Attend(keys, values spec.Matrix) {
-	dim := h.queries.Cols
-	block := blockKeys(dim)
-	h.shares = spec.Resize(h.shares, min(block, keys.Rows))
-	for from := 0; from < keys.Rows; from += block {
-		to := min(from+block, keys.Rows)
-		k, v := keys.Data[from*dim:to*dim], values.Data[from*dim:to*dim]
-		for i := range h.rows {
-			h.rows[i].attend(h.outputs.Row(i), h.queries.Row(i), k, v, h.shares[:to-from], h.scale)
+// tiles is how many tiles the queries of a head make.
+func (j *job) tiles() int { return (j.dst.Tokens-1)/tileQueries + 1 }
+
+// Part attends some tiles: it makes an Attention a parallel.Task.
+func (a *Attention) Part(number, lo, hi int) {
+	for item := lo; item < hi; item++ {
+		head, from := item/a.job.tiles(), item%a.job.tiles()*tileQueries
+		a.attend(&a.tiles[number], head, from, min(from+tileQueries, a.dst.Tokens))
+	}
+}
+
+// attend attends queries from … to−1 of a head.
+func (j *job) attend(t *tile, head, from, to int) {
+	n := to - from
+	for i := range n {
+		t.largest[i], t.total[i] = -math.MaxFloat32, 0
+	}
+	j.product.take(t, head, from, to)
+	out := gemm.Of(j.dst.Head(head)).Block(from, to, 0, j.dst.Dim)
+	before := gemm.View{} // none
+	block := blockKeys(n)
+	for doc := range j.values {
+		values := gemm.Of(j.values[doc].Head(head))
+		for lo := 0; lo < values.Rows; lo += block {
+			hi := min(lo+block, values.Rows)
+			t.weights = spec.Resize(t.weights, (hi-lo)*columns(n))
+			s := kern.Rows(t.weights, hi-lo, columns(n), columns(n))
+			j.product.dots(t, s, head, doc, lo, hi)
+			kern.Shares(s, j.scale, t.largest[:], t.total[:], t.kept[:])
+			kern.Gemm(out, before, t.kept[:n], s.Block(0, s.Rows, 0, n).T(), values.Block(lo, hi, 0, values.Cols))
+			before = out
+		}
+	}
+	for i, total := range t.total[:n] {
+		if total == 0 { // no key had any weight
+			row := out.Block(i, i+1, 0, out.Cols).Data
+			for c := range row {
+				row[c] = float32(math.NaN())
+			}
 		}
 	}
 }
 
-// End writes the outputs, of the shape of the queries, and lets go of them. There
-// was at least one key.
-func (h *Head) End(out spec.Matrix) {
-	copy(out.Data, h.outputs.Data)
-	h.queries = spec.Matrix{}
+// columns is n, up to a whole vector of AVX2: partial ones are slow there.
+func columns(n int) int { return (n + 7) &^ 7 }
+
+// blockKeys is how many keys make a block for n queries.
+func blockKeys(n int) int { return min(blockWeights/columns(n), 128) }
+
+// numbers are queries and keys as they are.
+type numbers struct {
+	queries spec.Heads
+	keys    []spec.Heads
 }
 
-// blockKeys returns how many keys make a block: 16 KiB of keys and values, half of
-// a small L1 cache, and groups of the kernels.
-func blockKeys(dim int) int {
-	const elements = 16 << 10 / 4
-	return max(elements/(2*dim)/group*group, group)
+func (x *numbers) work() int { return x.queries.Dim }
+
+func (x *numbers) take(t *tile, head, from, to int) {
+	q := gemm.Of(x.queries.Head(head)).Block(from, to, 0, x.queries.Dim)
+	t.queries = spec.Resize(t.queries, q.Cols*columns(q.Rows))
+	kern.Transpose(kern.Rows(t.queries, q.Cols, q.Rows, columns(q.Rows)), q)
 }
 
-// A row is what is known of a query row so far, beside its output.
-type row struct {
-	largest float32 // dot product, and so, scale being above 0, logit
-	total   float64 // weight, that of the largest being 1
+func (x *numbers) dots(t *tile, s kern.View, head, doc, from, to int) {
+	k := gemm.Of(x.keys[doc].Head(head)).Block(from, to, 0, x.queries.Dim)
+	kern.Gemm(s, kern.View{}, nil, k, kern.Rows(t.queries, k.Cols, s.Cols, s.Cols))
 }
 
-// noKeys is below any key. Its largest is finite, so that the weight of a dot
-// product of −Inf is 0, and not that of a NaN, until a row of nothing else divides
-// 0 by 0.
-var noKeys = row{largest: -math.MaxFloat32}
+// signs are those of queries and keys.
+type signs struct {
+	queries, keys               []uint32
+	queryTokens, keyTokens, dim int
+}
 
-// attend adds a block of keys and values to what out is the attention over. Before
-// any key has weight, out may hold anything. shares is scratch, one a key.
-func (r *row) attend(out, query, keys, values, shares []float32, scale float64) {
-	dots(shares, query, keys)
-	hadWeight := r.total != 0
-	if kept := r.share(shares, scale); hadWeight {
-		multiply(out, kept)
-	} else {
-		clear(out)
+func (x *signs) work() int { return x.dim / 8 }
+
+func (x *signs) take(t *tile, head, from, to int) {
+	n, words := columns(to-from), kern.SignWords(x.dim)
+	t.signs = spec.Resize(t.signs, words*n)
+	q := x.queries[(head*x.queryTokens+from)*words:]
+	for i := range to - from {
+		for w := range words {
+			t.signs[w*n+i] = q[i*words+w]
+		}
 	}
-	addWeighted(out, shares, values)
 }
 
-// share turns dot products into shares of the total weight, which they are added
-// to, and returns the share of what was there before.
-func (r *row) share(dots []float32, scale float64) (kept float32) {
-	before := *r
-	r.largest = largest(r.largest, dots)
-	old := before.total * exp2((float64(before.largest)-float64(r.largest))*scale)
-	r.total = old + weigh(dots, r.largest, scale)
-	multiply(dots, float32(1/r.total))
-	return float32(old / r.total)
+func (x *signs) dots(t *tile, s kern.View, head, _, from, to int) {
+	words := kern.SignWords(x.dim)
+	k := x.keys[(head*x.keyTokens+from)*words:][:(to-from)*words]
+	kern.SignDots(s, t.signs, k, x.dim)
 }

@@ -5,9 +5,11 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
+	"github.com/squishspec/squishspec/fast/internal/kern"
 	"github.com/squishspec/squishspec/spec"
 )
 
@@ -61,24 +63,40 @@ func rowsBetween(m spec.Matrix, from, to int) spec.Matrix {
 	return spec.Matrix{Rows: to - from, Cols: m.Cols, Data: m.Data[from*m.Cols : to*m.Cols]}
 }
 
-// attend attends to the keys in parts that end at the cuts and at the last key, with
-// a Head that has seen nothing but NaNs so far.
+// heads is a tensor of one head.
+func heads(m spec.Matrix) spec.Heads {
+	return spec.Heads{Heads: 1, Tokens: m.Rows, Dim: m.Cols, Stride: len(m.Data), Data: m.Data}
+}
+
+// attend attends to the keys in documents that end at the cuts and at the last key,
+// with an Attention that has seen nothing but NaNs so far. A cut at the end of a
+// document makes none.
 func attend(queries, keys, values spec.Matrix, scale float64, cuts ...int) (out spec.Matrix) {
 	out.Resize(queries.Rows, queries.Cols)
-	nans := draw(nil, queries.Rows, queries.Cols, constant(math.NaN()))
-	var h Head
-	h.Begin(nans, scale)
-	h.Attend(nans, nans)
-	h.End(out)
+	nans := heads(draw(nil, queries.Rows, queries.Cols, constant(math.NaN())))
+	var a Attention
+	a.Attend(heads(out), nans, []spec.Heads{nans}, []spec.Heads{nans}, scale)
 
-	h.Begin(queries, scale)
+	var k, v []spec.Heads
 	from := 0
 	for _, to := range append(cuts, keys.Rows) {
-		h.Attend(rowsBetween(keys, from, to), rowsBetween(values, from, to))
+		if to > from {
+			k, v = append(k, heads(rowsBetween(keys, from, to))), append(v, heads(rowsBetween(values, from, to)))
+		}
 		from = to
 	}
-	h.End(out)
+	a.Attend(heads(out), heads(queries), k, v, scale)
 	return out
+}
+
+// eachTier runs a test in every tier that this machine has.
+func eachTier(t *testing.T, test func(t *testing.T)) {
+	for _, tier := range kern.Tiers() {
+		t.Run(string(tier), func(t *testing.T) {
+			defer kern.Force(tier)()
+			test(t)
+		})
+	}
 }
 
 // The bound is that of the requirement cross-doc-attn/joined.
@@ -90,20 +108,24 @@ func TestAttendIsSoftmaxInBigFloats(t *testing.T) {
 				queries := draw(r, 2, size.dim, style.query)
 				keys, values := draw(r, size.keys, size.dim, style.key), draw(r, size.keys, size.dim, style.value)
 				scale := 1 / math.Sqrt(float64(size.dim))
-				got := attend(queries, keys, values, scale, size.keys/3)
-				for q := range queries.Rows {
-					checkRow(t, got.Row(q), queries.Row(q), keys, values, scale)
-				}
+				eachTier(t, func(t *testing.T) {
+					got := attend(queries, keys, values, scale, size.keys/3)
+					for q := range queries.Rows {
+						checkRow(t, got.Row(q), expect(queries.Row(q), keys, values, scale))
+					}
+				})
 			})
 		}
 	}
 }
 
-func checkRow(t *testing.T, got, query []float32, keys, values spec.Matrix, scale float64) {
-	t.Helper()
+// An expectation is an output and how far off it may be, element by element.
+type expectation struct{ want, budget []float64 }
+
+func expect(query []float32, keys, values spec.Matrix, scale float64) (e expectation) {
 	weights, magnitude := bigWeights(query, keys, scale)
 	dim, n := float64(keys.Cols), float64(keys.Rows)
-	for i, g := range got {
+	for i := range values.Cols {
 		want, largest := bigFloat(0), 0.0
 		for j, w := range weights {
 			v := float64(values.Row(j)[i])
@@ -111,9 +133,16 @@ func checkRow(t *testing.T, got, query []float32, keys, values spec.Matrix, scal
 			largest = max(largest, math.Abs(v))
 		}
 		w, _ := want.Float64()
-		budget := u*((dim+10)*magnitude+8*n+16)*largest + (n+1)*0x1p-149
-		if off := math.Abs(float64(g) - w); !(off <= budget) {
-			t.Errorf("element %d: got %v, want %v, off by %.3g of what is allowed", i, g, w, off/budget)
+		e.want, e.budget = append(e.want, w), append(e.budget, u*((dim+10)*magnitude+8*n+16)*largest+(n+1)*0x1p-149)
+	}
+	return e
+}
+
+func checkRow(t *testing.T, got []float32, e expectation) {
+	t.Helper()
+	for i, g := range got {
+		if off := math.Abs(float64(g) - e.want[i]); !(off <= e.budget[i]) {
+			t.Errorf("element %d: got %v, want %v, off by %.3g of what is allowed", i, g, e.want[i], off/e.budget[i])
 		}
 	}
 }
@@ -161,79 +190,153 @@ func bigExp(x *big.Float) *big.Float {
 
 func bigFloat(x float64) *big.Float { return new(big.Float).SetPrec(200).SetFloat64(x) }
 
+// Documents that end anywhere, and blocks that end inside of them.
 func TestEveryCutOfTheKeysIsWithinTheBound(t *testing.T) {
-	const dim, scale = 300, 0.05
+	const dim, scale = 30, 0.2
 	r := rand.New(rand.NewPCG(5, 6))
-	keys := draw(r, 3*blockKeys(dim)+1, dim, gaussian(1))
+	keys := draw(r, 2*blockKeys(1)+1, dim, gaussian(1))
 	values := draw(r, keys.Rows, dim, gaussian(1))
 	queries := draw(r, 1, dim, gaussian(1))
-	for cut := range keys.Rows {
-		checkRow(t, attend(queries, keys, values, scale, cut).Data, queries.Data, keys, values, scale)
+	want := expect(queries.Data, keys, values, scale)
+	eachTier(t, func(t *testing.T) {
+		for cut := range keys.Rows {
+			checkRow(t, attend(queries, keys, values, scale, cut).Data, want)
+		}
+	})
+}
+
+// Tiles of queries and heads, on any number of cores, give what one query alone gets
+// to within rounding: its lane does not matter by a bit, only what is summed how.
+func TestTilesAndCoresDoNotMatter(t *testing.T) {
+	const heads, dim, keys, scale = 3, 20, 150, 0.3
+	r := rand.New(rand.NewPCG(7, 8))
+	make := func(tokens int) spec.Heads {
+		m := draw(r, heads*tokens, dim, gaussian(1))
+		return spec.Heads{Heads: heads, Tokens: tokens, Dim: dim, Stride: tokens * dim, Data: m.Data}
 	}
+	k, v := []spec.Heads{make(keys)}, []spec.Heads{make(keys)}
+	eachTier(t, func(t *testing.T) {
+		for _, queries := range []int{1, 5, 63, 64, 65, 130, 700} {
+			q, got, again := make(queries), make(queries), make(queries)
+			var a Attention
+			a.Attend(got, q, k, v, scale)
+			procs := runtime.GOMAXPROCS(3)
+			a.Attend(again, q, k, v, scale)
+			runtime.GOMAXPROCS(procs)
+			if !slices.Equal(got.Data, again.Data) {
+				t.Errorf("%d queries: another number of cores gives another answer", queries)
+			}
+			for range 3 {
+				h, i := r.IntN(heads), r.IntN(queries)
+				one := func(x spec.Heads, from, to int) spec.Matrix { return rowsBetween(x.Head(h), from, to) }
+				want := expect(one(q, i, i+1).Data, one(k[0], 0, keys), one(v[0], 0, keys), scale)
+				checkRow(t, one(got, i, i+1).Data, want)
+			}
+		}
+	})
+}
+
+// Signs are dot products of ±1, whatever the tile.
+func TestAttendSignsIsAttentionOfSigns(t *testing.T) {
+	const heads, keys, scale = 2, 150, 0.1
+	r := rand.New(rand.NewPCG(9, 10))
+	eachTier(t, func(t *testing.T) {
+		for _, dim := range []int{1, 31, 64, 70} {
+			for _, queries := range []int{1, 9, 100} {
+				make := func(tokens int) spec.Heads {
+					m := draw(r, heads*tokens, dim, gaussian(1))
+					return spec.Heads{Heads: heads, Tokens: tokens, Dim: dim, Stride: tokens * dim, Data: m.Data}
+				}
+				q, k, v, got, want := make(queries), make(keys), make(keys), make(queries), make(queries)
+				words := func(x spec.Heads) []uint32 {
+					out := slices.Repeat([]uint32{0}, x.Heads*x.Tokens*kern.SignWords(dim))
+					kern.Signs(out, x.Data, dim)
+					for i, e := range x.Data {
+						x.Data[i] = float32(math.Copysign(1, float64(e)))
+					}
+					return out
+				}
+				var a Attention
+				a.AttendSigns(got, words(q), words(k), []spec.Heads{v}, scale)
+				a.Attend(want, q, []spec.Heads{k}, []spec.Heads{v}, scale)
+				if !slices.Equal(got.Data, want.Data) {
+					t.Errorf("%d queries of dimension %d: got %v, want %v", queries, dim, got.Data, want.Data)
+				}
+			}
+		}
+	})
 }
 
 func TestOutputsDoNotGrowWithTheKeys(t *testing.T) {
-	const most = math.MaxFloat32 / 2
-	keys, values := draw(nil, 100, 2, constant(1)), draw(nil, 100, 2, constant(most))
-	out := attend(draw(nil, 1, 2, constant(1)), keys, values, 1, 10, 50)
-	for _, got := range out.Data {
-		if off := math.Abs(float64(got) - most); !(off <= u*(4*100+16)*most) {
-			t.Errorf("got %v, want %v", got, most)
+	eachTier(t, func(t *testing.T) {
+		const most = math.MaxFloat32 / 2
+		keys, values := draw(nil, 100, 2, constant(1)), draw(nil, 100, 2, constant(most))
+		out := attend(draw(nil, 1, 2, constant(1)), keys, values, 1, 10, 50)
+		for _, got := range out.Data {
+			if off := math.Abs(float64(got) - most); !(off <= u*(4*100+16)*most) {
+				t.Errorf("got %v, want %v", got, most)
+			}
 		}
-	}
+	})
 }
 
 func TestScalesBeyondFloat32(t *testing.T) {
-	one := draw(nil, 1, 1, constant(1))
-	keys, values := spec.Matrix{Rows: 2, Cols: 1, Data: []float32{0, 1}}, spec.Matrix{Rows: 2, Cols: 1, Data: []float32{3, 5}}
-	for scale, want := range map[float64]float32{
-		math.SmallestNonzeroFloat64: 4,
-		0x1p-200:                    4,
-		0x1p200:                     5,
-		math.MaxFloat64:             5,
-	} {
-		if got := attend(one, keys, values, scale, 1).Data[0]; got != want {
-			t.Errorf("scale %v: got %v, want %v", scale, got, want)
+	eachTier(t, func(t *testing.T) {
+		one := draw(nil, 1, 1, constant(1))
+		keys, values := spec.Matrix{Rows: 2, Cols: 1, Data: []float32{0, 1}}, spec.Matrix{Rows: 2, Cols: 1, Data: []float32{3, 5}}
+		for scale, want := range map[float64]float32{
+			math.SmallestNonzeroFloat64: 4,
+			0x1p-200:                    4,
+			0x1p200:                     5,
+			math.MaxFloat64:             5,
+		} {
+			if got := attend(one, keys, values, scale, 1).Data[0]; got != want {
+				t.Errorf("scale %v: got %v, want %v", scale, got, want)
+			}
 		}
-	}
+	})
 }
 
 // A logit of −Inf has the weight 0, wherever it comes; nothing but such weights is
 // no answer.
 func TestLogitsOfMinusInfinityHaveNoWeight(t *testing.T) {
-	none := float32(math.Inf(-1))
-	query := draw(nil, 1, 1, constant(2))
-	values := spec.Matrix{Rows: 3, Cols: 1, Data: []float32{7, 8, 9}}
-	for _, test := range []struct {
-		keys []float32
-		want float64
-	}{
-		{[]float32{none, none, 1}, 9},
-		{[]float32{1, none, none}, 7},
-		{[]float32{none, -1e38, none}, 8},
-		{[]float32{none, none, none}, math.NaN()},
-	} {
-		keys := spec.Matrix{Rows: 3, Cols: 1, Data: test.keys}
-		for cut := range 3 {
-			got := float64(attend(query, keys, values, 1, cut).Data[0])
-			if got != test.want && !(math.IsNaN(got) && math.IsNaN(test.want)) {
-				t.Errorf("keys %v, cut at %d: got %v, want %v", test.keys, cut, got, test.want)
-			}
-		}
-	}
-}
-
-func TestNaNsAndInfinitiesStay(t *testing.T) {
-	query, values := draw(nil, 1, 1, constant(1)), draw(nil, 5, 1, constant(1))
-	for _, bad := range []float64{math.NaN(), math.Inf(1)} {
-		for at := range 5 {
-			keys := draw(nil, 5, 1, constant(1))
-			keys.Data[at] = float32(bad)
-			for cut := range 5 {
-				if got := attend(query, keys, values, 1, cut).Data[0]; got == got {
-					t.Errorf("key %d is %v, cut at %d: got %v", at, bad, cut, got)
+	eachTier(t, func(t *testing.T) {
+		none := float32(math.Inf(-1))
+		query := draw(nil, 1, 1, constant(2))
+		values := spec.Matrix{Rows: 3, Cols: 1, Data: []float32{7, 8, 9}}
+		for _, test := range []struct {
+			keys []float32
+			want float64
+		}{
+			{[]float32{none, none, 1}, 9},
+			{[]float32{1, none, none}, 7},
+			{[]float32{none, -1e38, none}, 8},
+			{[]float32{none, none, none}, math.NaN()},
+		} {
+			keys := spec.Matrix{Rows: 3, Cols: 1, Data: test.keys}
+			for cut := range 3 {
+				got := float64(attend(query, keys, values, 1, cut).Data[0])
+				if got != test.want && !(math.IsNaN(got) && math.IsNaN(test.want)) {
+					t.Errorf("keys %v, cut at %d: got %v, want %v", test.keys, cut, got, test.want)
 				}
 			}
 		}
-	}
+	})
+}
+
+func TestNaNsAndInfinitiesStay(t *testing.T) {
+	eachTier(t, func(t *testing.T) {
+		query, values := draw(nil, 1, 1, constant(1)), draw(nil, 5, 1, constant(1))
+		for _, bad := range []float64{math.NaN(), math.Inf(1)} {
+			for at := range 5 {
+				keys := draw(nil, 5, 1, constant(1))
+				keys.Data[at] = float32(bad)
+				for cut := range 5 {
+					if got := attend(query, keys, values, 1, cut).Data[0]; got == got {
+						t.Errorf("key %d is %v, cut at %d: got %v", at, bad, cut, got)
+					}
+				}
+			}
+		}
+	})
 }

@@ -1,15 +1,16 @@
-// Package attn attends with the online softmax (Milakov & Gimelshein 2018): keys
-// and values come in blocks, and no row of logits is ever stored whole.
+// Package attn attends with the online softmax (Milakov & Gimelshein 2018): keys and
+// values come in blocks, and nothing of their number is ever stored.
 //
-// The idea: a row's output is at all times the attention over the keys seen so
-// far. A block of keys takes its share of the weight, and what was there keeps the
-// rest. Outputs are then convex combinations throughout: they do not grow with the
-// number of keys towards overflow, and there is nothing to divide at the end.
+// The idea: a tile of queries goes over all keys, block by block, with its queries
+// in the lanes of vectors. Dot products are a matrix product whose right side is
+// the tile, transposed once; maxima, exponentials and sums over keys then need
+// nothing across lanes; and their transpose, which costs nothing, is the left side
+// of the product with the values. Keys and values are used as they lie.
 //
-// Every row of queries uses a block of keys and values while it is in the L1
-// cache. The inner loops are functions of their own (kernel_generic.go), so that
-// vector versions can take their place.
+// Outputs are at all times the attention over the keys seen so far: a block takes
+// its share of the weight, and what was there keeps the rest. They are convex
+// combinations throughout, which do not grow with the number of keys towards
+// overflow, and there is nothing to divide at the end.
 //
-// Eight heads of 64 queries over 128 keys, head dimension 64, take a sixth of ref's
-// time, with these loops in plain Go.
+// Dot products may be of numbers, or of their signs.
 package attn
