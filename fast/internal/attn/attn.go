@@ -12,7 +12,7 @@ import (
 // An Attention attends queries to the keys and values of documents, on all cores
 // where there is much to do. Rows of queries do no arithmetic with each other, so
 // that a NaN in one reaches no other. A core's scratch is 256 bytes a dimension (8
-// where signs count) and 25 KiB, whatever the number of tokens. The zero value is
+// where signs count) and 33 KiB, whatever the number of tokens. The zero value is
 // ready.
 type Attention struct {
 	numbers numbers
@@ -46,9 +46,9 @@ type product interface {
 // tile of a matrix product.
 const tileQueries = 64
 
-// blockWeights is how many dot products are taken at a time: 24 KiB, which leaves the
-// L1 cache room for the rows that make them.
-const blockWeights = 6 << 10
+// blockKeys is how many keys make a block: the dot products of a tile, 32 KiB, stay in
+// the caches. Half as many and twice as many take as long.
+const blockKeys = 128
 
 // A tile is the scratch of one core.
 type tile struct {
@@ -81,7 +81,7 @@ func (a *Attention) run(j job) {
 	for _, v := range j.values {
 		keys += v.Tokens
 	}
-	items := j.dst.Heads * j.tiles()
+	items := j.dst.Heads * j.perHead()
 	pairs := float64(j.dst.Heads) * float64(j.dst.Tokens) * float64(keys)
 	const nsMulAdd, nsExp = 1. / 50, 1. / 3
 	ns := pairs * (nsMulAdd*float64(j.product.work()+j.dst.Dim) + nsExp) / float64(items)
@@ -92,13 +92,13 @@ func (a *Attention) run(j job) {
 	a.job = job{}
 }
 
-// tiles is how many tiles the queries of a head make.
-func (j *job) tiles() int { return (j.dst.Tokens-1)/tileQueries + 1 }
+// perHead is how many tiles the queries of a head make.
+func (j *job) perHead() int { return (j.dst.Tokens-1)/tileQueries + 1 }
 
 // Part attends some tiles: it makes an Attention a parallel.Task.
 func (a *Attention) Part(number, lo, hi int) {
 	for item := lo; item < hi; item++ {
-		head, from := item/a.job.tiles(), item%a.job.tiles()*tileQueries
+		head, from := item/a.perHead(), item%a.perHead()*tileQueries
 		a.attend(&a.tiles[number], head, from, min(from+tileQueries, a.dst.Tokens))
 	}
 }
@@ -112,11 +112,10 @@ func (j *job) attend(t *tile, head, from, to int) {
 	j.product.take(t, head, from, to)
 	out := gemm.Of(j.dst.Head(head)).Block(from, to, 0, j.dst.Dim)
 	before := gemm.View{} // none
-	block := blockKeys(n)
 	for doc := range j.values {
 		values := gemm.Of(j.values[doc].Head(head))
-		for lo := 0; lo < values.Rows; lo += block {
-			hi := min(lo+block, values.Rows)
+		for lo := 0; lo < values.Rows; lo += blockKeys {
+			hi := min(lo+blockKeys, values.Rows)
 			t.weights = spec.Resize(t.weights, (hi-lo)*columns(n))
 			s := kern.Rows(t.weights, hi-lo, columns(n), columns(n))
 			j.product.dots(t, s, head, doc, lo, hi)
@@ -137,9 +136,6 @@ func (j *job) attend(t *tile, head, from, to int) {
 
 // columns is n, up to a whole vector of AVX2: partial ones are slow there.
 func columns(n int) int { return (n + 7) &^ 7 }
-
-// blockKeys is how many keys make a block for n queries.
-func blockKeys(n int) int { return min(blockWeights/columns(n), 128) }
 
 // numbers are queries and keys as they are.
 type numbers struct {

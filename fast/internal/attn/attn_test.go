@@ -194,7 +194,7 @@ func bigFloat(x float64) *big.Float { return new(big.Float).SetPrec(200).SetFloa
 func TestEveryCutOfTheKeysIsWithinTheBound(t *testing.T) {
 	const dim, scale = 30, 0.2
 	r := rand.New(rand.NewPCG(5, 6))
-	keys := draw(r, 2*blockKeys(1)+1, dim, gaussian(1))
+	keys := draw(r, 2*blockKeys+1, dim, gaussian(1))
 	values := draw(r, keys.Rows, dim, gaussian(1))
 	queries := draw(r, 1, dim, gaussian(1))
 	want := expect(queries.Data, keys, values, scale)
