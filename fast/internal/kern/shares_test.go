@@ -71,13 +71,18 @@ func TestSharesOfWhatIsNotFinite(t *testing.T) {
 	const most = math.MaxFloat32
 	eachTier(t, func(t *testing.T) {
 		for at := range 20 { // whatever the lane
-			for _, c := range []struct{ dots, want []float32 }{
-				{[]float32{-inf, 3, -inf}, []float32{0, 1, 0}},
-				{[]float32{-inf, -inf, -inf}, []float32{0, 0, 0}},
-				{[]float32{-most, -inf, -most}, []float32{0.5, 0, 0.5}},
-				{[]float32{most, -most, -inf}, []float32{1, 0, 0}},
-				{[]float32{nan, 1, 2}, []float32{nan, nan, nan}},
-				{[]float32{1, inf, 2}, []float32{nan, nan, nan}},
+			for _, c := range []struct {
+				dots, want []float32
+				scale      float64
+			}{
+				{[]float32{-inf, 3, -inf}, []float32{0, 1, 0}, 1},
+				{[]float32{-inf, 3, -inf}, []float32{0, 1, 0}, 1e-300},
+				{[]float32{-inf, -inf, -inf}, []float32{0, 0, 0}, 1},
+				{[]float32{-most, -inf, -most}, []float32{0.5, 0, 0.5}, 1},
+				{[]float32{most, -most, -inf}, []float32{1, 0, 0}, 1},
+				{[]float32{most, -most, most}, []float32{1. / 3, 1. / 3, 1. / 3}, 1e-45},
+				{[]float32{nan, 1, 2}, []float32{nan, nan, nan}, 1},
+				{[]float32{1, inf, 2}, []float32{nan, nan, nan}, 1},
 			} {
 				const queries = 20
 				s := Rows(make([]float32, 3*queries), 3, queries, queries)
@@ -88,9 +93,11 @@ func TestSharesOfWhatIsNotFinite(t *testing.T) {
 				for j := range largest {
 					largest[j] = -most
 				}
-				Shares(s, 1, largest, total, kept)
+				Shares(s, c.scale, largest, total, kept)
 				for i := range c.want {
-					sameBits(t, "share", s.Data[i*queries+at:][:1], c.want[i:i+1])
+					if got := *s.at(i, at); !(got == c.want[i] || math.Abs(float64(got-c.want[i])) < 1e-6 || (got != got && c.want[i] != c.want[i])) {
+						t.Errorf("shares of %v at scale %v: got %v, want %v", c.dots, c.scale, got, c.want[i])
+					}
 					if other := *s.at(i, (at+1)%queries); other != float32(1)/3 {
 						t.Errorf("lane %d reaches the next: %v", at, other)
 					}
