@@ -33,6 +33,9 @@ func Gemm(c, from View, factors []float32, a, b View) {
 	case useAVX512:
 	case useAVX2:
 		kernel, panel = gemmAVX2, 16
+	case useNEON:
+		gemmNEON(c, from, factors, step, a, b)
+		return
 	default:
 		gemmGo(c, from, factors, step, a, b)
 		return
@@ -48,17 +51,45 @@ func Gemm(c, from View, factors []float32, a, b View) {
 
 var once = [1]float32{1}
 
+// gemmNEON adds to what scaled leaves, 4 rows of 16 columns at a time, and what is
+// left over by rows, each element in the same order.
+func gemmNEON(c, from View, factors []float32, step int, a, b View) {
+	m, n, k := c.Rows, c.Cols, a.Cols
+	for i := range m {
+		scaled(c, from, factors, step, i)
+	}
+	for i := 0; i < m; {
+		j := 0
+		if i+4 <= m {
+			for ; j+16 <= n; j += 16 {
+				gemmTileNEON(c.at(i, j), c.Down, a.at(i, 0), a.Down, a.Right, b.at(0, j), b.Down, k)
+			}
+		}
+		for end := min(i+4, m); i < end; i++ {
+			if j < n {
+				gemmRowNEON(c.at(i, j), a.at(i, 0), a.Right, b.at(0, j), b.Down, n-j, k)
+			}
+		}
+	}
+}
+
+// scaled writes row i of F·from, and returns it.
+func scaled(c, from View, factors []float32, step, i int) []float32 {
+	row := c.Data[i*c.Down:][:c.Cols]
+	if from.Data == nil {
+		clear(row)
+		return row
+	}
+	f := factors[i*step]
+	for j, v := range from.Data[i*from.Down:][:len(row)] {
+		row[j] = f * v
+	}
+	return row
+}
+
 func gemmGo(c, from View, factors []float32, step int, a, b View) {
 	for i := range c.Rows {
-		row := c.Data[i*c.Down:][:c.Cols]
-		if from.Data != nil {
-			f := factors[i*step]
-			for j, v := range from.Data[i*from.Down:][:len(row)] {
-				row[j] = f * v
-			}
-		} else {
-			clear(row)
-		}
+		row := scaled(c, from, factors, step, i)
 		p := 0
 		for ; p+4 <= a.Cols; p += 4 { // one load and store of the row serves four
 			x := a.Data[i*a.Down+p*a.Right:]
