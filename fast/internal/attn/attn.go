@@ -134,8 +134,9 @@ func (j *job) attend(t *tile, head, from, to int) {
 	}
 }
 
-// columns is n, up to a whole vector of AVX2: partial ones are slow there.
-func columns(n int) int { return (n + 7) &^ 7 }
+// columns is n, up to whole vectors: rows of parts of them are stored slowly, or are
+// loaded again before their neighbours are, which takes twice as long.
+func columns(n int) int { return (n + kern.Lanes() - 1) / kern.Lanes() * kern.Lanes() }
 
 // numbers are queries and keys as they are.
 type numbers struct {

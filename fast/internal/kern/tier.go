@@ -61,3 +61,16 @@ func Force(t Tier) (restore func()) {
 	active = choose(string(t))
 	return func() { active = choose(string(before)) }
 }
+
+// Lanes is how many float32s a vector of the tier in force has.
+func Lanes() int {
+	switch active {
+	case AVX512:
+		return 16
+	case AVX2:
+		return 8
+	case NEON:
+		return 4
+	}
+	return 1
+}
