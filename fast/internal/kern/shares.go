@@ -6,7 +6,7 @@ import "math"
 // keys, for many queries. s has a row a key, a column a query, and at least one row:
 // dot products, whose logits are scale times them. largest has each query's largest
 // dot product so far, −MaxFloat32 before any, and total the sum of e^(logit − largest
-// logit), 0 before any.
+// logit), 0 before any. What is less than e⁻⁸⁷ counts as 0.
 //
 // Each weight becomes its share of the new total, and kept is the share of all that
 // came before: with it they sum to 1. A dot product of −Inf has the weight 0, and
@@ -43,10 +43,10 @@ func sharesGo(s View, twice float32, largest, total, kept []float32) {
 				m = v
 			}
 		}
-		old, sum := total[j]*exp32((0.5*largest[j]-0.5*m)*twice), float32(0)
+		old, sum := total[j]*weight((0.5*largest[j]-0.5*m)*twice), float32(0)
 		for i := range s.Rows {
 			v := &s.Data[i*s.Down+j]
-			*v = exp32((0.5**v - 0.5*m) * twice)
+			*v = weight((0.5**v - 0.5*m) * twice)
 			sum += *v
 		}
 		sum += old
@@ -56,4 +56,11 @@ func sharesGo(s View, twice float32, largest, total, kept []float32) {
 			s.Data[i*s.Down+j] *= share
 		}
 	}
+}
+
+func weight(x float32) float32 {
+	if x < -87 {
+		return 0
+	}
+	return exp32(x)
 }

@@ -80,6 +80,7 @@ func TestSharesOfWhatIsNotFinite(t *testing.T) {
 				{[]float32{-inf, -inf, -inf}, []float32{0, 0, 0}, 1},
 				{[]float32{-most, -inf, -most}, []float32{0.5, 0, 0.5}, 1},
 				{[]float32{most, -most, -inf}, []float32{1, 0, 0}, 1},
+				{[]float32{0, 100, 12.9}, []float32{0, 1, 0}, 1}, // which would be subnormal
 				{[]float32{most, -most, most}, []float32{1. / 3, 1. / 3, 1. / 3}, 1e-45},
 				{[]float32{nan, 1, 2}, []float32{nan, nan, nan}, 1},
 				{[]float32{1, inf, 2}, []float32{nan, nan, nan}, 1},
@@ -95,7 +96,7 @@ func TestSharesOfWhatIsNotFinite(t *testing.T) {
 				}
 				Shares(s, c.scale, largest, total, kept)
 				for i := range c.want {
-					if got := *s.at(i, at); !(got == c.want[i] || math.Abs(float64(got-c.want[i])) < 1e-6 || (got != got && c.want[i] != c.want[i])) {
+					if got := *s.at(i, at); !(got == c.want[i] || (c.want[i] != 0 && math.Abs(float64(got-c.want[i])) < 1e-6) || (got != got && c.want[i] != c.want[i])) {
 						t.Errorf("shares of %v at scale %v: got %v, want %v", c.dots, c.scale, got, c.want[i])
 					}
 					if other := *s.at(i, (at+1)%queries); other != float32(1)/3 {

@@ -52,7 +52,9 @@ func (a *asm) expConstants() expConstants {
 // exp returns eˣ for every lane of x, which is used up.
 func (a *asm) exp(x reg.VecVirtual, c expConstants) reg.VecVirtual {
 	n, p := a.vec(), a.vec()
-	a.min(c.greatest, x)
+	if c.greatest != nil { // nil where nothing comes near it
+		a.min(c.greatest, x)
+	}
 	a.max(c.least, x)
 	a.VMULPS(c.log2e, x, n)
 	if a.wide {

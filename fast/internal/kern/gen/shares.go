@@ -20,14 +20,29 @@ func shares(f *file) {
 			panic(err)
 		}
 		a.VBROADCASTSS(scale.Addr, twice)
+		// Weights that are no normal numbers are nothing beside that of 1, and to make
+		// them with AVX2 takes many times as long.
 		c := a.expConstants()
+		c.least, c.greatest = a.constant(-87), nil // nothing is above 0
 		tiny := a.constant(0x1p-126)
 		m, halfM, sum, old := a.vec(), a.vec(), a.vec(), a.vec()
 
 		weight := func(x reg.VecVirtual) reg.VecVirtual {
 			a.VFMSUB213PS(halfM, half, x)
 			a.VMULPS(twice, x, x)
-			return a.exp(x, c)
+			const notLess = 5 // NaN is not, either
+			if a.wide {
+				k := a.K()
+				a.VCMPPS(U8(notLess), c.least, x, k)
+				w := a.exp(x, c)
+				a.VMOVAPS_Z(w, k, w)
+				return w
+			}
+			large := a.vec()
+			a.VCMPPS(U8(notLess), c.least, x, large)
+			w := a.exp(x, c)
+			a.VANDPS(large, w, w)
+			return w
 		}
 		columns := func(i reg.GPVirtual, load func(Mem, reg.VecVirtual), store func(reg.VecVirtual, Mem)) {
 			eachKey := func(do func(m Mem)) {
