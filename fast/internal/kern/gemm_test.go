@@ -71,8 +71,8 @@ func eachShape(t *testing.T, test func(t *testing.T, m, n, k int, mem *memory)) 
 				}
 			}
 		}
-		for range 10 {
-			run(mem.r.IntN(30), mem.r.IntN(150), mem.r.IntN(150))
+		for range 6 {
+			run(mem.r.IntN(30), mem.r.IntN(150), mem.r.IntN(70))
 		}
 	})
 }
