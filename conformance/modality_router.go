@@ -622,7 +622,8 @@ func routerRow(completes bool) func(spec.Implementation, spec.WorkloadName, spec
 		}
 		var accepted bool
 		t := timing{
-			calls: 64,
+			calls:   64,
+			repeats: c.Policies[0].MaxConcurrent,
 			call: func(i int) error {
 				if err := r.Route(&accepted, int64(i), spec.Text); err != nil || !completes {
 					return err

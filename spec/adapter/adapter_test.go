@@ -630,8 +630,8 @@ func TestTimesAreTakenInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out spec.TernaryWeights
-	took, err := p.Time(func() error {
-		for range 10 {
+	took, err := p.Time(5, func() error {
+		for range 2 {
 			if err := q.Quantize(&out, make([]float32, 1000)); err != nil {
 				return err
 			}
@@ -641,7 +641,7 @@ func TestTimesAreTakenInside(t *testing.T) {
 	if err != nil || took <= 0 || out.Codes != nil {
 		t.Errorf("took %v, wrote %v, %v", took, out, err)
 	}
-	if _, err := p.Time(func() error { return q.Quantize(&out, nil) }); spec.KindOf(err) != spec.Invalid {
+	if _, err := p.Time(1, func() error { return q.Quantize(&out, nil) }); spec.KindOf(err) != spec.Invalid {
 		t.Errorf("a refused call: got %v", err)
 	}
 	if stats := q.Stats(); stats.Calls != 10 {

@@ -50,8 +50,8 @@ func (i *instance) do(c *proxy.Call) error {
 		return err // what has no encoding is invalid here, and everywhere
 	}
 	request := map[string]string{"handle": i.handle, "op": c.Op.Name, "args": string(args)}
-	if p.timing {
-		request["repeat"] = "1"
+	if p.repeat > 0 {
+		request["repeat"] = strconv.Itoa(p.repeat)
 		return i.time(c, request, encoder.Tensors)
 	}
 	answer, err := i.ask("call", c.Op.Name, request, encoder.Tensors)
@@ -97,11 +97,16 @@ func (i *instance) time(c *proxy.Call, request map[string]string, tensors []wire
 	if err != nil {
 		return err
 	}
-	ns, err := times(answer, 1)
+	ns, err := times(answer, i.process.repeat)
 	if err != nil {
 		return i.child.lapse(spec.Crashed, fmt.Sprintf("%s: %v", c.Op.Name, err))
 	}
-	i.process.timed += time.Duration(ns[0])
+	warm := ns[len(ns)/2:]
+	total := 0.0
+	for _, n := range warm {
+		total += n
+	}
+	i.process.timed += time.Duration(total / float64(len(warm)))
 	return nil
 }
 

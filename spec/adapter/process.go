@@ -45,7 +45,7 @@ type Process struct {
 	child   *child // the process that runs, or the last one
 	closed  bool
 	id      int
-	timing  bool
+	repeat  int // how often an operation is timed, 0 where it is called
 	timed   time.Duration
 	traffic Traffic
 }
@@ -177,22 +177,25 @@ func (p *Process) smoke(m *spec.Module) error {
 }
 
 // Time runs calls, and returns how long the operations among them took where they
-// were made, without the pipe. Meanwhile operations are sent as time: they write
-// no result.
-func (p *Process) Time(calls func() error) (time.Duration, error) {
-	p.setTiming(true)
+// were made, without the pipe, once each. Meanwhile operations are sent as time, to be
+// made repeat times, and write no result. The mean of the later half counts: the
+// earlier ones warm up what waiting at the pipe has cooled, caches and the clock
+// of the processor.
+func (p *Process) Time(repeat int, calls func() error) (time.Duration, error) {
+	p.setTiming(repeat)
 	err := calls()
-	return p.setTiming(false), err
+	return p.setTiming(0), err
 }
 
-// setTiming begins or ends timing, and returns the time so far.
-func (p *Process) setTiming(on bool) time.Duration {
+// setTiming has operations timed, so many times each, or no longer, and returns the
+// time so far.
+func (p *Process) setTiming(repeat int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if on {
+	if repeat > 0 {
 		p.timed = 0
 	}
-	p.timing = on
+	p.repeat = repeat
 	return p.timed
 }
 

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/squishspec/squishspec/conformance"
 	"github.com/squishspec/squishspec/spec"
 	"github.com/squishspec/squishspec/spec/adapter"
 )
@@ -60,14 +59,6 @@ func (s *session) adapter(command []string, options adapter.Options) (subject, e
 // The time-out of an adapter's call is the adapter's own, which says what was read.
 // The suite's is behind it, for calls that wait for each other's turn.
 const patience = 60
-
-// clock is what times a subject's calls.
-func (s *subject) clock() conformance.Clock {
-	if s.process == nil {
-		return nil
-	}
-	return s.process.Time
-}
 
 // arguments are what chooses a subject on the command line.
 func (s *subject) arguments(t theirs) (before, after string) {

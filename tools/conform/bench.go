@@ -4,8 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"runtime"
 	"strings"
 	"time"
+
+	"github.com/klauspost/cpuid/v2"
 
 	"github.com/squishspec/squishspec/conformance"
 	"github.com/squishspec/squishspec/spec"
@@ -15,8 +20,9 @@ import (
 type benchCommand struct {
 	ours
 	Module []string      `help:"Only this module (may be repeated)." placeholder:"NAME"`
-	Time   time.Duration `help:"Time for a row." default:"200ms"`
-	Peer   string        `help:"An adapter to time beside ours, as a shell reads it; its time is taken inside it." placeholder:"CMD"`
+	Time   time.Duration `help:"Time for a row." default:"100ms"`
+	Peer   string        `help:"An adapter to time in turn with ours, as a shell reads it; its time is taken inside it." placeholder:"CMD"`
+	Vs     string        `help:"Compare with an older run's JSON." placeholder:"OLD"`
 	JSON   string        `name:"json" help:"Write the rows as lines of JSON; - is standard output." placeholder:"FILE"`
 }
 
@@ -24,59 +30,52 @@ func (c *benchCommand) Run(s *session) error {
 	if c.Time <= 0 {
 		return misuse{spec.Reject(spec.Invalid, "bench", "--time", "a time above 0", c.Time)}
 	}
-	out := s.stdout
-	record := func(conformance.RowResult) error { return nil }
-	if c.JSON != "" {
-		file, err := s.create(c.JSON)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		encoder := json.NewEncoder(file)
-		record = func(r conformance.RowResult) error { return encoder.Encode(r) }
-		if c.JSON == "-" {
-			out = s.stderr
+	var old *conformance.BenchFile
+	if c.Vs != "" {
+		var err error
+		if old, err = readBench(c.Vs); err != nil {
+			return misuse{err}
 		}
 	}
-	const line = "%-34s %-8s %-5s %11s %10s %10s %7s  %s\n" // rows come one by one: no column waits for the widest
-	fmt.Fprintf(out, line, "row", "workload", "impl", "measured", "page", "ratio", "allocs", "")
-	noisy := 0
-	var failed error
-	var subjects []subject
+	options := conformance.BenchOptions{Modules: c.Module, Budget: c.Time}
 	if c.Peer != "" {
 		peer, err := s.adapter([]string{"sh", "-c", c.Peer}, adapter.Options{Timeout: adapter.DefaultTimeout})
 		if err != nil {
 			return err
 		}
 		defer peer.process.Close()
-		subjects = append(subjects, peer)
+		options.Peer = &conformance.Peer{Implementation: peer.Implementation, Time: peer.process.Time}
 	}
+	out := s.stdout
+	record := func(any) error { return nil }
+	if c.JSON != "" {
+		file, err := s.create(c.JSON)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		record = json.NewEncoder(file).Encode
+		if c.JSON == "-" {
+			out = s.stderr
+		}
+	}
+	here := thisMachine()
+	if options.Peer != nil {
+		here.Peer = options.Peer.Name + " " + options.Peer.Version
+	}
+	options.Limits = here.InForce()
+	writeMachine(out, &here)
+	if old != nil {
+		writeOtherMachine(out, &here, &old.Machine)
+	}
+	failed := record(here)
+
+	fmt.Fprintf(out, benchLine, "row", "workload", "impl", "measured", "page", "ratio", "limit", "allocs", "")
+	var rows []conformance.RowResult
 	for _, impl := range c.selected() {
-		subjects = append(subjects, subject{Implementation: impl})
-	}
-	type workload struct {
-		id   string
-		name spec.WorkloadName
-	}
-	peers := map[workload]float64{}
-	for _, impl := range subjects {
-		err := conformance.Bench(s.ctx, impl.Implementation, impl.clock(), c.Time, c.Module, func(r conformance.RowResult) {
-			remarks := r.Note
-			allocs := fmt.Sprintf("%.1f", r.Allocs)
-			own := workload{r.ID, r.Workload}
-			if impl.process != nil {
-				allocs = "-"
-				peers[own] = r.Value()
-			} else if peer, ok := peers[own]; ok {
-				r.PeerRatio = r.Value() / peer
-				remarks = strings.TrimPrefix(fmt.Sprintf("%s, %.3g of the peer's", remarks, r.PeerRatio), ", ")
-			}
-			if r.NS != nil && r.NS.Noisy() {
-				remarks = strings.TrimPrefix(remarks+", noisy", ", ")
-				noisy++
-			}
-			fmt.Fprintf(out, line, r.ID, r.Workload, r.Implementation, measured(r), fmt.Sprintf("%v %s", r.Page, r.Unit),
-				fmt.Sprintf("%.3g", r.PageRatio), allocs, remarks)
+		err := conformance.Bench(s.ctx, impl, options, func(r conformance.RowResult) {
+			rows = append(rows, r)
+			writeRow(out, &r, old)
 			failed = errors.Join(failed, record(r))
 		})
 		if spec.KindOf(err) == spec.Invalid {
@@ -86,19 +85,134 @@ func (c *benchCommand) Run(s *session) error {
 			return err
 		}
 	}
-	if c.Peer != "" {
-		fmt.Fprintln(out, "the peer's times were taken inside it, without the pipe; its allocations are not known here.")
+	footer := conformance.BenchFooter{Type: "footer", Rows: len(rows)}
+	for _, r := range rows {
+		if r.Noisy {
+			footer.Noisy++
+		}
 	}
-	fmt.Fprintln(out, "ratio: measured over the page's figure. Times are medians of one run on this machine; the page's come from another. Outputs were compared with ref's.")
-	if noisy > 0 {
-		fmt.Fprintf(out, "%d rows are noisy: their median is more than 10%% above their minimum\n", noisy)
-	}
-	return failed
+	c.writeClosing(out, rows, footer.Noisy)
+	return errors.Join(failed, record(footer))
 }
 
-func measured(r conformance.RowResult) string {
-	if r.NS == nil {
-		return fmt.Sprintf("%.4g %s", *r.Figure, r.Unit)
+func readBench(path string) (*conformance.BenchFile, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
 	}
-	return fmt.Sprintf("%.4g us", r.NS.Median/1e3)
+	defer file.Close()
+	rows, err := conformance.ReadBench(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return rows, nil
+}
+
+// thisMachine measures the machine.
+func thisMachine() conformance.Machine {
+	return conformance.Machine{
+		Type: "machine", Date: time.Now().UTC().Format(time.DateOnly), Spec: spec.Version,
+		CPU: cpuid.CPU.BrandName, OS: runtime.GOOS, Arch: runtime.GOARCH, Go: runtime.Version(), GOMAXPROCS: runtime.GOMAXPROCS(0),
+		Tier: "go",
+	}
+}
+
+func writeMachine(out io.Writer, m *conformance.Machine) {
+	fmt.Fprintf(out, "%s, %s/%s, %s, GOMAXPROCS %d, tier %s\n", m.CPU, m.OS, m.Arch, m.Go, m.GOMAXPROCS, m.Tier)
+}
+
+// writeOtherMachine says what makes an older run no fair comparison.
+func writeOtherMachine(out io.Writer, here, old *conformance.Machine) {
+	for _, part := range []struct{ what, now, then string }{
+		{"machine", here.CPU, old.CPU}, {"tier", here.Tier, old.Tier}, {"Go", here.Go, old.Go},
+		{"GOMAXPROCS", fmt.Sprint(here.GOMAXPROCS), fmt.Sprint(old.GOMAXPROCS)},
+	} {
+		if part.now != part.then {
+			fmt.Fprintf(out, "another %s: %s now, %s in the older run of %s\n", part.what, part.now, part.then, old.Date)
+		}
+	}
+}
+
+// benchLine is a row in the table. Rows come one by one: no column waits for the widest.
+const benchLine = "%-34s %-8s %-5s %11s %10s %8s %6s %7s  %s\n"
+
+func writeRow(out io.Writer, r *conformance.RowResult, old *conformance.BenchFile) {
+	var remarks []string
+	remark := func(format string, a ...any) { remarks = append(remarks, fmt.Sprintf(format, a...)) }
+	measured, page, limit := "", "", ""
+	if r.NS != nil {
+		measured, page = microseconds(r.NS.Median), fmt.Sprintf("%v us", r.PageUS)
+		switch {
+		case r.LimitShare > 0:
+			limit = fmt.Sprintf("%.0f%%", 100*r.LimitShare)
+		case r.LimitNS > 0:
+			limit = "call" // the limit is below what any call costs
+		}
+	} else {
+		measured, page = fmt.Sprintf("%.4g %s", *r.Figure, r.Unit), fmt.Sprintf("%v %s", r.Page, r.Unit)
+	}
+	if r.PeerRatio != nil {
+		remark("%s as fast as the peer (%s to %s; %s)", times(r.PeerRatio.Median), times(r.PeerRatio.Q3), times(r.PeerRatio.Q1), microseconds(r.PeerNS.Median))
+	}
+	if r.PeerNote != "" {
+		remark("no peer: %s", r.PeerNote)
+	}
+	if old != nil {
+		if then := old.Row(r.ID, r.Workload, r.Implementation); then == nil || (then.NS == nil) != (r.NS == nil) {
+			remark("not in the older run")
+		} else if r.NS != nil {
+			change := fmt.Sprintf("%.3g of the older run's", r.NS.Median/then.NS.Median)
+			if r.NS.Differs(then.NS) {
+				change += map[bool]string{true: ", SLOWER", false: ", faster"}[r.NS.Median > then.NS.Median]
+			}
+			remark("%s", change)
+		}
+	}
+	if r.Noisy {
+		remark("noisy")
+	}
+	if r.Note != "" {
+		remark("%s", r.Note)
+	}
+	fmt.Fprintf(out, benchLine, r.ID, r.Workload, r.Implementation, measured, page,
+		fmt.Sprintf("%.3g", r.PageRatio), limit, fmt.Sprintf("%.4g", r.Allocs), strings.Join(remarks, "; "))
+}
+
+func microseconds(ns float64) string { return fmt.Sprintf("%.4g us", ns/1e3) }
+
+// times says how many times as fast a ratio of times is.
+func times(ratio float64) string { return fmt.Sprintf("%.3g×", 1/ratio) }
+
+func (c *benchCommand) writeClosing(out io.Writer, rows []conformance.RowResult, noisy int) {
+	fmt.Fprintln(out, "ratio: measured over the page's figure. limit: share of this machine's limit; \"call\" where that is below the price of a call.")
+	fmt.Fprintln(out, "Times are medians of one run on this machine; the page's come from another. Outputs were compared with ref's.")
+	if c.Peer != "" {
+		fmt.Fprintln(out, "The peer was timed in turn with ours, inside its process, without the pipe. Its outputs were compared too.")
+		for _, impl := range c.selected() {
+			var own []conformance.RowResult
+			for _, r := range rows {
+				if r.Implementation == impl.Name {
+					own = append(own, r)
+				}
+			}
+			writePeer(out, impl.Name, conformance.SummarizePeer(own))
+		}
+	}
+	if noisy > 0 {
+		fmt.Fprintf(out, "This machine is noisy: of %d rows %d have a median more than 10%% above their minimum.\n", len(rows), noisy)
+	}
+}
+
+func writePeer(out io.Writer, impl string, s conformance.PeerSummary) {
+	if s.Rows > 0 {
+		fmt.Fprintf(out, "%s, harness workloads: %s as fast as the peer in the geometric mean of %d rows; %d are at least %d× as fast",
+			impl, times(s.Mean), s.Rows, s.Rows-len(s.Slow), conformance.PeerTarget)
+		if len(s.Slow) > 0 {
+			fmt.Fprintf(out, ", not: %s", strings.Join(s.Slow, ", "))
+		}
+		fmt.Fprintln(out)
+	}
+	if len(s.Missing) > 0 {
+		fmt.Fprintf(out, "%s, harness workloads: no time of the peer for %s\n", impl, strings.Join(s.Missing, ", "))
+	}
 }
