@@ -282,8 +282,13 @@ func (r *row) measure(ctx context.Context, impl spec.Implementation, m *spec.Mod
 	if err != nil {
 		return result, err
 	}
+	want, err := r.expected(name, w)
+	if err != nil {
+		return result, err
+	}
 	rival := r.rival(o.Peer, m, name, w)
 	defer rival.close()
+	rival.check(func(t *trial, got any) { r.equal(t, got, want) })
 	if page.IsLatency() {
 		err = result.time(ctx, &t, rival, o.Budget)
 	} else {
@@ -293,10 +298,6 @@ func (r *row) measure(ctx context.Context, impl spec.Implementation, m *spec.Mod
 		return result, err
 	}
 	got, err := t.result()
-	if err != nil {
-		return result, err
-	}
-	want, err := r.expected(name, w)
 	if err != nil {
 		return result, err
 	}
@@ -314,12 +315,8 @@ func (r *row) measure(ctx context.Context, impl spec.Implementation, m *spec.Mod
 	if t.note != nil {
 		result.Note = t.note()
 	}
-	if rival != nil {
-		rival.check(func(t *trial, got any) { r.equal(t, got, want) })
-		result.PeerNote = rival.note()
-		if result.PeerNote != "" {
-			result.PeerNS, result.PeerRatio = nil, nil
-		}
+	if result.PeerNote = rival.note(); result.PeerNote != "" {
+		result.PeerNS, result.PeerRatio = nil, nil
 	}
 	return result, nil
 }

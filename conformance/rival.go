@@ -36,7 +36,7 @@ func (r *row) rival(peer *Peer, m *spec.Module, name spec.WorkloadName, w spec.W
 	}
 	v := &rival{peer: peer}
 	if variant := rowVariant(m, name); !peer.OffersVariant(m, variant) {
-		v.failed = fmt.Errorf("does not offer %s:%s: %w", m.Name, variant, spec.Unsupported)
+		v.failed = fmt.Errorf("does not offer %s: %w", strings.TrimSuffix(m.Name+":"+string(variant), ":"), spec.Unsupported)
 		return v
 	}
 	impl, instances := kept(peer.Implementation)
@@ -118,7 +118,7 @@ func (v *rival) sample() (ns float64, ok bool) {
 	return float64(max(took, 1)), v.failed == nil
 }
 
-// check judges what a round comes to on the instance that was timed: timed
+// check judges what a round comes to on the instance that is to be timed: timed
 // operations have no output.
 func (v *rival) check(equal func(t *trial, got any)) {
 	v.try(func() error {
@@ -135,7 +135,7 @@ func (v *rival) check(equal func(t *trial, got any)) {
 
 // note is what the rival failed with, in a line, or "".
 func (v *rival) note() string {
-	if v.failed == nil {
+	if v == nil || v.failed == nil {
 		return ""
 	}
 	return strings.Join(strings.Fields(v.failed.Error()), " ")

@@ -141,7 +141,7 @@ func writeRow(out io.Writer, r *conformance.RowResult, old *conformance.BenchFil
 	remark := func(format string, a ...any) { remarks = append(remarks, fmt.Sprintf(format, a...)) }
 	measured, page, limit := "", "", ""
 	if r.NS != nil {
-		measured, page = microseconds(r.NS.Median), fmt.Sprintf("%v us", r.PageUS)
+		measured, page = duration(r.NS.Median), fmt.Sprintf("%v us", r.PageUS)
 		switch {
 		case r.LimitShare > 0:
 			limit = fmt.Sprintf("%.0f%%", 100*r.LimitShare)
@@ -152,7 +152,7 @@ func writeRow(out io.Writer, r *conformance.RowResult, old *conformance.BenchFil
 		measured, page = fmt.Sprintf("%.4g %s", *r.Figure, r.Unit), fmt.Sprintf("%v %s", r.Page, r.Unit)
 	}
 	if r.PeerRatio != nil {
-		remark("%s as fast as the peer (%s to %s; %s)", times(r.PeerRatio.Median), times(r.PeerRatio.Q3), times(r.PeerRatio.Q1), microseconds(r.PeerNS.Median))
+		remark("%s as fast as the peer (%s to %s; %s)", times(r.PeerRatio.Median), times(r.PeerRatio.Q3), times(r.PeerRatio.Q1), duration(r.PeerNS.Median))
 	}
 	if r.PeerNote != "" {
 		remark("no peer: %s", r.PeerNote)
@@ -178,7 +178,12 @@ func writeRow(out io.Writer, r *conformance.RowResult, old *conformance.BenchFil
 		fmt.Sprintf("%.3g", r.PageRatio), limit, fmt.Sprintf("%.4g", r.Allocs), strings.Join(remarks, "; "))
 }
 
-func microseconds(ns float64) string { return fmt.Sprintf("%.4g us", ns/1e3) }
+func duration(ns float64) string {
+	if ns < 1000 {
+		return fmt.Sprintf("%.3g ns", ns)
+	}
+	return fmt.Sprintf("%.4g us", ns/1e3)
+}
 
 // times says how many times as fast a ratio of times is.
 func times(ratio float64) string { return fmt.Sprintf("%.3g×", 1/ratio) }

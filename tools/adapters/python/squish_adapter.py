@@ -11,6 +11,7 @@ result that the package does not have is empty.
 """
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import sys
@@ -35,7 +36,8 @@ class Module:
     """How a module of the specification is called in the package.
 
     operations: wire name to the results' names: a string for one, a tuple for
-    several, None for none; or to a method, where values need another form.
+    several, None for none; or to a function that binds the call, where values need
+    another form (see bound).
     renamed: wire names of arguments to the package's.
     unknown: fields and arguments that the package does not have, with the value
     at which that makes no difference.
@@ -61,7 +63,7 @@ class Module:
             instance.module, instance.package = self, package
             instance.own = self.new(self, package, config)
 
-        methods = {name: results if callable(results) else operation(self, name, results)
+        methods = {name: bound(results if callable(results) else operation(self, name, results))
                    for name, results in self.operations.items()}
         return type(self.cls, (), {"offers": (self.name,), "__init__": init, "stats": stats, **methods})
 
@@ -87,27 +89,44 @@ def construct(module, package, config):
     return getattr(package, module.cls)(config_class(**module.arguments(known, config)))
 
 
+def bound(bind):
+    """A method, from a function that binds a call: it returns what is the package's
+    own part, to be called without arguments, and how to put what comes into the wire's
+    words. Only the package's part is timed."""
+
+    @functools.wraps(bind)
+    def method(instance, **args):
+        work, results = bind(instance, **args)
+        return results(work())
+
+    method.timed = lambda instance, **args: bind(instance, **args)[0]
+    return method
+
+
 def operation(module, name, results):
-    """A method that calls the package's, or reads its property or that of its stats."""
+    """Binds the package's method, or reads its property or that of its stats."""
     empty = module.empty.get(name, {})
 
-    def call(instance, **args):
-        own = instance.own
-        found = getattr(own, name) if hasattr(own, name) else getattr(own.stats, name)
-        if callable(found):
-            parameters = inspect.signature(found).parameters.values()
-            args = module.arguments({p.name for p in parameters}, args)
-            missing = [p.name for p in parameters if p.default is p.empty and p.name not in args]
-            if missing:
-                raise Refused("unsupported", f"{missing[0]}: squish.{module.file} cannot do without it")
-            found = found(**args)
+    def named(found):
         if results is None:
             return {}
         if isinstance(results, tuple):
             return {**dict(zip(results, map(plain, found), strict=True)), **empty}
         return {results: plain(found), **empty}
 
-    return call
+    def bind(instance, **args):
+        own = instance.own
+        found = getattr(own, name) if hasattr(own, name) else getattr(own.stats, name)
+        if not callable(found):
+            return lambda: found, named
+        parameters = inspect.signature(found).parameters.values()
+        args = module.arguments({p.name for p in parameters}, args)
+        missing = [p.name for p in parameters if p.default is p.empty and p.name not in args]
+        if missing:
+            raise Refused("unsupported", f"{missing[0]}: squish.{module.file} cannot do without it")
+        return functools.partial(found, **args), named
+
+    return bind
 
 
 def stats(instance):
@@ -128,13 +147,16 @@ def plain(value):
 
 # --- modules whose values need another form ----------------------------------
 
+def nothing(_):
+    return {}
+
 def new_router(module, package, config):
     return package.ModalityRouter([package.ModalityPolicy(**policy) for policy in config["policies"]])
 
 
 def register(instance, policy):
-    instance.own.register(policy["modality"], instance.package.ModalityPolicy(**policy))
-    return {}
+    policy = instance.package.ModalityPolicy(**policy)
+    return functools.partial(instance.own.register, policy.modality, policy), nothing
 
 
 def new_shared_weights(module, package, config):
@@ -166,42 +188,45 @@ def surgery_plan(instance, plan):
 
 
 def estimate_reduction(instance, plan):
-    return {"reduction": instance.own.estimate_reduction(surgery_plan(instance, plan))}
+    return functools.partial(instance.own.estimate_reduction, surgery_plan(instance, plan)), lambda found: {"reduction": found}
 
 
 def apply(instance, plan, weight_dict, renumber=False):
     if renumber:
         raise Refused("unsupported", "renumber: squish.model_surgery does not have it")
-    return {"result": plain(instance.own.apply(surgery_plan(instance, plan), weight_dict))}
+    work = functools.partial(instance.own.apply, surgery_plan(instance, plan), weight_dict)
+    return work, lambda found: {"result": plain(found)}
 
 
 def reset(instance, modality=""):
-    instance.own.reset(None if modality in ("", "both") else modality)
-    return {}
+    return functools.partial(instance.own.reset, None if modality in ("", "both") else modality), nothing
 
 
 def inject(instance, doc_id, embedding, token_ids=np.zeros(0, np.int64)):
-    instance.own.inject(doc_id, token_ids, embedding)
-    return {}
+    return functools.partial(instance.own.inject, doc_id, token_ids, embedding), nothing
 
 
 def retrieve(instance, query_embedding, top_k=0):
     """No number of documents is 0 on the wire, and None in the package."""
-    return {"docs": plain(instance.own.retrieve(query_embedding, top_k or None))}
+    return functools.partial(instance.own.retrieve, query_embedding, top_k or None), lambda found: {"docs": plain(found)}
 
 
 def quant_calibrate(instance, activations):
     """A single scale is a list of one."""
-    result = plain(instance.own.calibrate(activations))
-    return {"result": {**result, "scales": np.atleast_1d(result["scales"])}}
+
+    def results(found):
+        found = plain(found)
+        return {"result": {**found, "scales": np.atleast_1d(found["scales"])}}
+
+    return functools.partial(instance.own.calibrate, activations), results
 
 
 def awq_calibrate(instance, weights, activations=None, act_scales=None):
     """The package takes what the specification takes the mean of."""
     if activations is not None:
         act_scales = np.abs(np.atleast_2d(activations).astype(np.float64)).mean(axis=0).astype(np.float32)
-    scales, shifts = instance.own.calibrate(weights, act_scales)
-    return {"scales": scales, "shifts": shifts}
+    work = functools.partial(instance.own.calibrate, weights, act_scales)
+    return work, lambda found: dict(zip(("scales", "shifts"), found, strict=True))
 
 
 def dequantize(instance, quantized, scales, residual, lorc_u=MATRIX, lorc_v=MATRIX):
@@ -210,7 +235,7 @@ def dequantize(instance, quantized, scales, residual, lorc_u=MATRIX, lorc_v=MATR
         raise Refused("unsupported", "lorc_u: squish.zero_quant_v2 does not have it")
     if quantized.size == residual.size:
         quantized = quantized.reshape(residual.shape)
-    return {"weights": instance.own.dequantize(quantized, scales, residual)}
+    return functools.partial(instance.own.dequantize, quantized, scales, residual), lambda found: {"weights": found}
 
 
 MODULES = [
