@@ -8,11 +8,13 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/squishspec/squishspec/conformance"
+	"github.com/squishspec/squishspec/fast/machine"
 	"github.com/squishspec/squishspec/spec"
 	"github.com/squishspec/squishspec/spec/adapter"
 )
@@ -113,12 +115,28 @@ func thisMachine() conformance.Machine {
 	return conformance.Machine{
 		Type: "machine", Date: time.Now().UTC().Format(time.DateOnly), Spec: spec.Version,
 		CPU: cpuid.CPU.BrandName, OS: runtime.GOOS, Arch: runtime.GOARCH, Go: runtime.Version(), GOMAXPROCS: runtime.GOMAXPROCS(0),
-		Tier: "go",
+		Tier: machine.Tier(), Limits: machine.Measure(),
 	}
 }
 
 func writeMachine(out io.Writer, m *conformance.Machine) {
-	fmt.Fprintf(out, "%s, %s/%s, %s, GOMAXPROCS %d, tier %s\n", m.CPU, m.OS, m.Arch, m.Go, m.GOMAXPROCS, m.Tier)
+	fmt.Fprintf(out, "%s, %s/%s, %s, GOMAXPROCS %d, tier %s. One core a nanosecond, at most:\n", m.CPU, m.OS, m.Arch, m.Go, m.GOMAXPROCS, m.Tier)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(w, "tier\tflops\texp\tinteger\tSHA-256 blocks")
+	if here := m.InForce(); here != nil {
+		for _, level := range here.Memory {
+			fmt.Fprintf(w, "\t%s bytes read, written", level.Level)
+		}
+	}
+	fmt.Fprintln(w, "\t")
+	for _, l := range m.Limits {
+		fmt.Fprintf(w, "%s\t%.0f\t%.2g\t%.0f\t%.2g", l.Tier, 2*l.MulAdds, l.Exps, l.Logic, l.HashBlocks)
+		for _, level := range l.Memory {
+			fmt.Fprintf(w, "\t%.0f, %.0f", level.Read, level.Write)
+		}
+		fmt.Fprintln(w, "\t")
+	}
+	w.Flush()
 }
 
 // writeOtherMachine says what makes an older run no fair comparison.

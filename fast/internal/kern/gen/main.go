@@ -35,6 +35,7 @@ var groups = []group{
 	{"exp", exp},
 	{"gemm", gemm},
 	{"log", logarithm},
+	{"peak", peak},
 	{"rows", rows},
 	{"shares", shares},
 	{"signs", signs},
