@@ -7,7 +7,8 @@ import (
 
 // A Cost is the least that a row's work takes: the operations of its formula,
 // every value computed once, and the bytes of its arguments and results, and of
-// the state that it changes, each read or written once. Caches, allocation and
+// the state that it changes, each read or written once, but for what it must read
+// again. Caches, allocation and
 // the calls themselves cost nothing: what a measured time has above the price of
 // its Cost is overhead. A table that saves logarithms is not counted on.
 //
@@ -26,13 +27,17 @@ type Cost struct {
 	// instructions for it, so that its operations would say nothing.
 	HashBlocks int64
 	Bytes      int64
+	// Reread are bytes of arguments that are read a second time, where what becomes of
+	// an element depends on all of them: on a mean, or on a threshold that so many
+	// reach.
+	Reread int64
 }
 
 // Plus returns the cost of doing both.
 func (c Cost) Plus(d Cost) Cost {
 	return Cost{
 		MulAdds: c.MulAdds + d.MulAdds, Exps: c.Exps + d.Exps, Logic: c.Logic + d.Logic,
-		HashBlocks: c.HashBlocks + d.HashBlocks, Bytes: c.Bytes + d.Bytes,
+		HashBlocks: c.HashBlocks + d.HashBlocks, Bytes: c.Bytes + d.Bytes, Reread: c.Reread + d.Reread,
 	}
 }
 
@@ -497,7 +502,7 @@ func (w Workload) elements() int64 { return w.size("rows", 1) * w.size("cols", 1
 // ternaryQuantize adds magnitudes and compares each weight with ±t·scale.
 func ternaryQuantize(w Workload) Cost {
 	n := w.elements()
-	return Cost{MulAdds: n + 1, Logic: 2 * n, Bytes: bytesFloat*n + bytesCode*n + bytesFloat}
+	return Cost{MulAdds: n + 1, Logic: 2 * n, Bytes: bytesFloat*n + bytesCode*n + bytesFloat, Reread: bytesFloat * n}
 }
 
 func ternaryDequantize(w Workload) Cost {
@@ -521,7 +526,7 @@ func binaryAttention(w Workload) Cost {
 // pruneRowGroups takes the norm of every group of rows and zeroes the least.
 func pruneRowGroups(w Workload) Cost {
 	n, groups := w.elements(), ceilDiv(w.size("rows", 1), w.size("group_rows", 1))
-	return Cost{MulAdds: n, Logic: groups, Bytes: prunedBytes(n)}
+	return Cost{MulAdds: n, Logic: groups, Bytes: prunedBytes(n), Reread: bytesFloat * n}
 }
 
 // pruneNM compares every pair of a group of M.
@@ -757,5 +762,5 @@ func awqStepQuantize(w Workload) Cost {
 // pruneStep evaluates the schedule, selects by magnitude, and writes what stays.
 func pruneStep(w Workload) Cost {
 	n := w.elements()
-	return Cost{MulAdds: 5, Logic: 2 * n, Bytes: 2*bytesFloat*n + bytesWord}
+	return Cost{MulAdds: 5, Logic: 2 * n, Bytes: 2*bytesFloat*n + bytesWord, Reread: bytesFloat * n}
 }

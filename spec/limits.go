@@ -38,7 +38,7 @@ func (l *Limits) Time(c Cost) float64 {
 	operations := over(c.MulAdds, l.MulAdds) + over(c.Exps, l.Exps) + over(c.Logic, l.Logic) + over(c.HashBlocks, l.HashBlocks)
 	for _, level := range l.Memory {
 		if level.Size == 0 || c.Bytes <= level.Size {
-			return max(operations, over(c.Bytes, max(level.Read, level.Write)))
+			return max(operations, over(c.Bytes+c.Reread, max(level.Read, level.Write)))
 		}
 	}
 	return operations

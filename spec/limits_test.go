@@ -16,6 +16,7 @@ func TestLimitsAreTheRoofline(t *testing.T) {
 		{"bytes of L1", Cost{MulAdds: 100, Bytes: 1000}, 2.5},
 		{"a byte too many for L1", Cost{MulAdds: 100, Bytes: 1050}, 5},
 		{"bytes of no cache", Cost{Bytes: 40_000}, 1000},
+		{"bytes read again", Cost{Bytes: 1000, Reread: 1000}, 5},
 		{"operations outlast bytes", Cost{MulAdds: 300, Bytes: 1000}, 3},
 	} {
 		if got := l.Time(c.cost); got != c.want {
