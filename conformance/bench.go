@@ -233,10 +233,8 @@ func Bench(ctx context.Context, impl spec.Implementation, o BenchOptions, each f
 	if err := impl.Validate(); err != nil {
 		return err
 	}
-	for _, name := range o.Modules {
-		if spec.ModuleByName(name) == nil {
-			return spec.Reject(spec.Invalid, "conformance", "module", "a module that this version specifies", fmt.Sprintf("%q", name))
-		}
+	if err := checkModules(o.Modules); err != nil {
+		return err
 	}
 	for _, m := range modules() {
 		if len(o.Modules) > 0 && !slices.Contains(o.Modules, m.spec.Name) {
@@ -259,6 +257,15 @@ func Bench(ctx context.Context, impl spec.Implementation, o BenchOptions, each f
 				}
 				each(result)
 			}
+		}
+	}
+	return nil
+}
+
+func checkModules(names []string) error {
+	for _, name := range names {
+		if spec.ModuleByName(name) == nil {
+			return spec.Reject(spec.Invalid, "conformance", "module", "a module that this version specifies", fmt.Sprintf("%q", name))
 		}
 	}
 	return nil

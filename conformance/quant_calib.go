@@ -73,7 +73,8 @@ type calibRowResult struct {
 // calibRow calibrates Gaussian activations by their largest magnitudes.
 func calibRow(impl spec.Implementation, name spec.WorkloadName, w spec.Workload) (timing, error) {
 	r := &calibRowResult{config: calibConfig(func(c *spec.QuantCalibConfig) {
-		c.Variant, c.Method = rowVariant(quantCalib, name), spec.CalibrateMinMax
+		c.Variant = rowVariant(quantCalib, name)
+		c.Method = spec.CalibrationMethod(w.Text("method", string(spec.CalibrateMinMax)))
 		c.NBits = w.Int("n_bits", c.NBits)
 	})}
 	r.activations = spec.Matrix{Rows: w.Int("samples", 128), Cols: w.Int("channels", 256)}

@@ -7,10 +7,10 @@ import (
 
 // A Cost is the least that a row's work takes: the operations of its formula,
 // every value computed once, and the bytes of its arguments and results, and of
-// the state that it changes, each read or written once, but for what it must read
-// again. Caches, allocation and
-// the calls themselves cost nothing: what a measured time has above the price of
-// its Cost is overhead. A table that saves logarithms is not counted on.
+// the state that it changes, each read or written once, but for what has to be read
+// again. Caches, allocation and the calls themselves cost nothing: what a measured
+// time has above the price of its Cost is overhead. A table that saves logarithms is
+// not counted on.
 //
 // That elements must be finite costs nothing where they are computed with: what
 // is not finite shows in the result.

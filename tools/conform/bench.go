@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/squishspec/squishspec/conformance"
+	"github.com/squishspec/squishspec/fast"
 	"github.com/squishspec/squishspec/fast/machine"
 	"github.com/squishspec/squishspec/spec"
 	"github.com/squishspec/squishspec/spec/adapter"
@@ -24,6 +25,7 @@ type benchCommand struct {
 	Module []string      `help:"Only this module (may be repeated)." placeholder:"NAME"`
 	Time   time.Duration `help:"Time for a row." default:"100ms"`
 	Peer   string        `help:"An adapter to time in turn with ours, as a shell reads it; its time is taken inside it." placeholder:"CMD"`
+	Growth bool          `help:"Time fast's operations on weights and its attentions at up to 256 times their row's size instead."`
 	Vs     string        `help:"Compare with an older run's JSON." placeholder:"OLD"`
 	JSON   string        `name:"json" help:"Write the rows as lines of JSON; - is standard output." placeholder:"FILE"`
 }
@@ -71,7 +73,9 @@ func (c *benchCommand) Run(s *session) error {
 		writeOtherMachine(out, &here, &old.Machine)
 	}
 	failed := record(here)
-
+	if c.Growth {
+		return errors.Join(failed, c.growth(s, out, record))
+	}
 	fmt.Fprintf(out, benchLine, "row", "workload", "impl", "measured", "page", "ratio", "limit", "allocs", "")
 	var rows []conformance.RowResult
 	for _, impl := range c.selected() {
@@ -197,10 +201,15 @@ func writeRow(out io.Writer, r *conformance.RowResult, old *conformance.BenchFil
 }
 
 func duration(ns float64) string {
-	if ns < 1000 {
-		return fmt.Sprintf("%.3g ns", ns)
+	for _, unit := range []struct {
+		name string
+		ns   float64
+	}{{"s", 1e9}, {"ms", 1e6}, {"us", 1e3}} {
+		if ns >= unit.ns {
+			return fmt.Sprintf("%.4g %s", ns/unit.ns, unit.name)
+		}
 	}
-	return fmt.Sprintf("%.4g us", ns/1e3)
+	return fmt.Sprintf("%.3g ns", ns)
 }
 
 // times says how many times as fast a ratio of times is.
@@ -238,4 +247,42 @@ func writePeer(out io.Writer, impl string, s conformance.PeerSummary) {
 	if len(s.Missing) > 0 {
 		fmt.Fprintf(out, "%s, harness workloads: no time of the peer for %s\n", impl, strings.Join(s.Missing, ", "))
 	}
+}
+
+// growthLine is a size in the table of growth.
+const growthLine = "%-36s %-8s %-10s %10s %11s %11s %8s %9s %7s %7s  %s\n"
+
+func (c *benchCommand) growth(s *session, out io.Writer, record func(any) error) error {
+	fmt.Fprintf(out, growthLine, "operation", "workload", "size", "operations", "one core", "all cores", "speed-up", "ns/op", "memory", "allocs", "")
+	var failed error
+	n := 0
+	err := conformance.MeasureGrowth(s.ctx, fast.Implementation(), c.Module, func(g conformance.Growth) {
+		n++
+		for _, size := range g.Sizes {
+			checked := "not checked"
+			if size.Checked {
+				checked = "checked"
+			}
+			fmt.Fprintf(out, growthLine, g.ID, g.Workload, size.Sides, fmt.Sprintf("%.3g", float64(size.Operations)), duration(size.NS), duration(size.AllNS),
+				fmt.Sprintf("%.2f×", size.Speedup), fmt.Sprintf("%.3g", size.PerOperation), fmt.Sprintf("%.2f×", size.Memory), fmt.Sprintf("%.4g", size.Allocs), checked)
+		}
+		closing := fmt.Sprintf("exponent %.2f", g.Exponent)
+		if g.Goroutines > 0 {
+			closing += fmt.Sprintf("; %d goroutines were left behind", g.Goroutines)
+		}
+		if g.Stopped != "" {
+			closing += "; " + g.Stopped
+		}
+		fmt.Fprintf(out, "%-36s %-8s %s\n", "", "", closing)
+		failed = errors.Join(failed, record(g))
+	})
+	if spec.KindOf(err) == spec.Invalid {
+		return misuse{err}
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "exponent: the slope of log time over log operations on one core; 1 is a time that grows as the operations do.")
+	fmt.Fprintln(out, "memory: what a new instance's first call allocates, result and scratch, over the input as float32. Outputs are checked at the row's own size.")
+	return errors.Join(failed, record(conformance.BenchFooter{Type: "footer", Rows: n}))
 }
