@@ -169,21 +169,22 @@ type GrowthSize struct {
 	Checked bool `json:"checked"`
 }
 
-// growthTimes are the sizes of each operation.
-var growthTimes = []float64{1, 16, 256}
-
-// slowestCall is how long a call may take for its size to be run.
-const slowestCall = 20 * time.Second
-
 // MeasureGrowth times the operations on weights and the attentions at 1, 16 and 256
 // times their row's size, each with one core and with all, and calls each with every
 // result. At the row's size the output must agree with ref's: otherwise the run ends.
 // It changes GOMAXPROCS, and puts it back.
 func MeasureGrowth(ctx context.Context, impl spec.Implementation, moduleNames []string, each func(Growth)) error {
-	return measureGrowth(ctx, impl, moduleNames, growthTimes, each)
+	return measureGrowth(ctx, impl, moduleNames, growthPlan{[]float64{1, 16, 256}, 20 * time.Second, 300 * time.Millisecond}, each)
 }
 
-func measureGrowth(ctx context.Context, impl spec.Implementation, moduleNames []string, times []float64, each func(Growth)) error {
+// A growthPlan says how far growth is followed.
+type growthPlan struct {
+	times   []float64     // the row's size, at each of which an operation is timed
+	slowest time.Duration // that a call may take for its size to be run
+	enough  time.Duration // to time a size
+}
+
+func measureGrowth(ctx context.Context, impl spec.Implementation, moduleNames []string, plan growthPlan, each func(Growth)) error {
 	if err := checkModules(moduleNames); err != nil {
 		return err
 	}
@@ -194,7 +195,7 @@ func measureGrowth(ctx context.Context, impl spec.Implementation, moduleNames []
 		if len(moduleNames) > 0 && !slices.Contains(moduleNames, row.Module) || !impl.OffersVariant(m, rowVariant(m, g.name)) {
 			continue
 		}
-		result, err := g.measure(ctx, impl, times)
+		result, err := g.measure(ctx, impl, plan)
 		if isUnsupported(err) {
 			continue
 		}
@@ -206,10 +207,10 @@ func measureGrowth(ctx context.Context, impl spec.Implementation, moduleNames []
 	return nil
 }
 
-func (g *growing) measure(ctx context.Context, impl spec.Implementation, times []float64) (Growth, error) {
+func (g *growing) measure(ctx context.Context, impl spec.Implementation, plan growthPlan) (Growth, error) {
 	result := Growth{Type: "growth", ID: g.id, Workload: g.name, Implementation: impl.Name}
 	before := runtime.NumGoroutine()
-	for _, n := range times {
+	for _, n := range plan.times {
 		if ctx.Err() != nil {
 			return result, ctx.Err()
 		}
@@ -218,12 +219,12 @@ func (g *growing) measure(ctx context.Context, impl spec.Implementation, times [
 		size := GrowthSize{Times: n, Sides: sides, Operations: c.MulAdds + c.Exps + c.Logic}
 		if len(result.Sizes) > 0 {
 			last := result.Sizes[len(result.Sizes)-1]
-			if expected := last.NS * float64(size.Operations) / float64(last.Operations); expected > float64(slowestCall) {
+			if expected := last.NS * float64(size.Operations) / float64(last.Operations); expected > float64(plan.slowest) {
 				result.Stopped = fmt.Sprintf("%s is not run: a call would take some %.0f s", sides, expected/1e9)
 				break
 			}
 		}
-		if err := size.run(g, impl, w); err != nil {
+		if err := size.run(g, impl, w, plan.enough); err != nil {
 			return result, fmt.Errorf("%s: %w", sides, err)
 		}
 		result.Sizes = append(result.Sizes, size)
@@ -239,7 +240,7 @@ func (g *growing) measure(ctx context.Context, impl spec.Implementation, times [
 }
 
 // run fills in the measured part.
-func (s *GrowthSize) run(g *growing, impl spec.Implementation, w spec.Workload) error {
+func (s *GrowthSize) run(g *growing, impl spec.Implementation, w spec.Workload, enough time.Duration) error {
 	r := rowByID(g.row)
 	t, err := r.prepare(impl, g.name, w)
 	if err != nil {
@@ -254,7 +255,7 @@ func (s *GrowthSize) run(g *growing, impl spec.Implementation, w spec.Workload) 
 	runtime.ReadMemStats(&after)
 	s.Memory = float64(after.TotalAlloc-before.TotalAlloc) / float64(4*g.input(w))
 
-	if err := s.time(&t); err != nil {
+	if err := s.time(&t, enough); err != nil {
 		return err
 	}
 	s.Speedup, s.PerOperation = s.NS/s.AllNS, s.NS/float64(s.Operations)
@@ -282,8 +283,7 @@ func (s *GrowthSize) run(g *growing, impl spec.Implementation, w spec.Workload) 
 }
 
 // time takes the least of a few times of a call, with all cores and with one in turn.
-func (s *GrowthSize) time(t *timing) error {
-	const enough = 300 * time.Millisecond
+func (s *GrowthSize) time(t *timing, enough time.Duration) error {
 	s.Cores = runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(s.Cores)
 	s.NS, s.AllNS = math.Inf(1), math.Inf(1)

@@ -14,15 +14,11 @@ import (
 // "avx2", "neon" or "go".
 func Tier() string { return string(kern.Active()) }
 
-// each is how long a limit is measured.
-const each = 20 * time.Millisecond
-
-// Measure returns the limits of one core in every tier that it has, the best first.
-// Nothing of package fast may run meanwhile: it changes the tier in force, and
-// puts it back. Limits of the tier "neon" are not known.
-func Measure() []spec.Limits { return measure(each) }
-
-func measure(each time.Duration) []spec.Limits {
+// Measure returns the limits of one core in every tier that it has, the best first,
+// each measured for about so long: 20 ms are enough. Nothing of package fast may run
+// meanwhile: it changes the tier in force, and puts it back. Limits of the tier
+// "neon" are not known.
+func Measure(each time.Duration) []spec.Limits {
 	levels := caches()
 	hash := best(each, func() float64 { // processors have instructions for it in every tier
 		sha256.Sum256(block[:])

@@ -7,7 +7,7 @@ import (
 
 func TestEveryTierIsMeasured(t *testing.T) {
 	before := Tier()
-	all := measure(time.Microsecond)
+	all := Measure(time.Microsecond)
 	if Tier() != before {
 		t.Errorf("the tier in force is %s, was %s", Tier(), before)
 	}

@@ -63,7 +63,7 @@ func (c *benchCommand) Run(s *session) error {
 			out = s.stderr
 		}
 	}
-	here := thisMachine()
+	here := thisMachine(min(c.Time, 20*time.Millisecond))
 	if options.Peer != nil {
 		here.Peer = options.Peer.Name + " " + options.Peer.Version
 	}
@@ -74,6 +74,9 @@ func (c *benchCommand) Run(s *session) error {
 	}
 	failed := record(here)
 	if c.Growth {
+		if c.Peer != "" || c.Vs != "" || len(c.Impl) > 0 {
+			return misuse{spec.Reject(spec.Invalid, "bench", "--growth", "neither --impl nor --peer nor --vs", "both")}
+		}
 		return errors.Join(failed, c.growth(s, out, record))
 	}
 	fmt.Fprintf(out, benchLine, "row", "workload", "impl", "measured", "page", "ratio", "limit", "allocs", "")
@@ -114,12 +117,12 @@ func readBench(path string) (*conformance.BenchFile, error) {
 	return rows, nil
 }
 
-// thisMachine measures the machine.
-func thisMachine() conformance.Machine {
+// thisMachine measures the machine, each limit for so long.
+func thisMachine(each time.Duration) conformance.Machine {
 	return conformance.Machine{
 		Type: "machine", Date: time.Now().UTC().Format(time.DateOnly), Spec: spec.Version,
 		CPU: cpuid.CPU.BrandName, OS: runtime.GOOS, Arch: runtime.GOARCH, Go: runtime.Version(), GOMAXPROCS: runtime.GOMAXPROCS(0),
-		Tier: machine.Tier(), Limits: machine.Measure(),
+		Tier: machine.Tier(), Limits: machine.Measure(each),
 	}
 }
 
@@ -281,6 +284,9 @@ func (c *benchCommand) growth(s *session, out io.Writer, record func(any) error)
 	}
 	if err != nil {
 		return err
+	}
+	if n == 0 {
+		return misuse{spec.Reject(spec.Invalid, "bench", "--module", "one with operations on weights or an attention", c.Module)}
 	}
 	fmt.Fprintln(out, "exponent: the slope of log time over log operations on one core; 1 is a time that grows as the operations do.")
 	fmt.Fprintln(out, "memory: what a new instance's first call allocates, result and scratch, over the input as float32. Outputs are checked at the row's own size.")

@@ -120,9 +120,14 @@ func TestMisuseExitsWith2AndALine(t *testing.T) {
 		{"replay"},
 		{"replay", torn + "-missing"},
 		{"replay", torn},
-		{"bench", "--module", "nonsense"},
+		{"bench", "--module", "nonsense", "--time", "1ms"},
 		{"bench", "--time", "-1s"},
 		{"bench", "--peer", "exit 3"},
+		{"bench", "--vs", torn},
+		{"bench", "--vs", torn + "-missing"},
+		{"bench", "--growth", "--impl", "fast"},
+		{"bench", "--growth", "--time", "1ms", "--module", "nonsense"},
+		{"bench", "--growth", "--time", "1ms", "--module", "cot-compress"},
 		{"check", "--impl", "ref", "--", "cat"},
 		{"check", "--timeout", "-1s", "--", "cat"},
 		{"serve", "--impl", "nonsense"},
@@ -147,22 +152,60 @@ func TestBenchMeasuresTheRows(t *testing.T) {
 	if code != exitOK {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	data, err := os.ReadFile(file)
+	got, err := readBench(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	if len(lines) != 8 {
-		t.Errorf("got %d rows, want 2 of 2 workloads on 2 implementations:\n%s", len(lines), out)
+	if len(got.Rows) != 8 {
+		t.Errorf("got %d rows, want 2 of 2 workloads on 2 implementations:\n%s", len(got.Rows), out)
 	}
-	for _, line := range lines {
-		var row conformance.RowResult
-		if err := json.Unmarshal([]byte(line), &row); err != nil {
-			t.Fatal(err)
+	for _, row := range got.Rows {
+		if !row.Checked || row.NS == nil || row.NS.Median <= 0 || row.PageUS <= 0 || row.PageRatio <= 0 || row.LimitNS <= 0 {
+			t.Errorf("not measured: %+v", row)
 		}
-		if !row.Checked || row.NS == nil || row.NS.Median <= 0 || row.PageRatio <= 0 {
-			t.Errorf("not measured: %s", line)
+	}
+	if m := got.Machine; m.CPU == "" || m.GOMAXPROCS < 1 || m.InForce() == nil || len(m.Date) != len("2006-01-02") {
+		t.Errorf("the machine is not described: %+v", m)
+	}
+	if !strings.Contains(out, "tier "+got.Machine.Tier+".") || !strings.Contains(out, "DRAM bytes read, written") {
+		t.Errorf("the machine is not printed:\n%s", out)
+	}
+}
+
+// TestBenchComparesWithAnOlderRun: with one that took a thousandth of the time, on
+// another machine.
+func TestBenchComparesWithAnOlderRun(t *testing.T) {
+	old, text := filepath.Join(t.TempDir(), "old.ndjson"), new(strings.Builder)
+	args := []string{"bench", "--impl", "fast", "--module", "ternary-quant", "--time", "1ms"}
+	if code, _, stderr := conform(t, append(args, "--json", old)...); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	rows, err := readBench(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows.Machine.Tier = "abacus"
+	encoder := json.NewEncoder(text)
+	encoder.Encode(rows.Machine)
+	for _, r := range rows.Rows {
+		for _, x := range []*float64{&r.NS.Min, &r.NS.Q1, &r.NS.Median, &r.NS.Q3, &r.NS.Max} {
+			*x /= 1000
 		}
+		encoder.Encode(r)
+	}
+	encoder.Encode(conformance.BenchFooter{Type: "footer", Rows: len(rows.Rows)})
+	if err := os.WriteFile(old, []byte(text.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, out, stderr := conform(t, append(args, "--vs", old)...)
+	if code != exitOK || strings.Count(out, " of the older run's, SLOWER") != 4 || !strings.Contains(out, "another tier: ") || strings.Contains(out, "another machine: ") {
+		t.Errorf("exit code %d: %s%s", code, out, stderr)
+	}
+	if err := os.WriteFile(old, []byte(text.String()[:text.Len()-9]), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := conform(t, append(args, "--vs", old)...); code != exitMisuse || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "line 6: ") {
+		t.Errorf("cut off: exit code %d: %q; want 2 and a line", code, stderr)
 	}
 }
 
