@@ -310,6 +310,7 @@ func TestBenchFilesAreReadBack(t *testing.T) {
 		"without the footer":  benchLines(t, want.Machine, want.Rows[0], want.Rows[1]),
 		"a row too few":       benchLines(t, want.Machine, want.Rows[0], footer),
 		"a row behind":        text + benchLines(t, want.Rows[0]),
+		"two footers":         text + benchLines(t, footer),
 		"a stranger":          benchLines(t, want.Machine, map[string]string{"type": "growth"}, footer),
 		"a report":            benchLines(t, map[string]string{"type": "header"}),
 	} {
