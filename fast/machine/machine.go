@@ -10,10 +10,6 @@ import (
 	"github.com/squishspec/squishspec/spec"
 )
 
-// Tier returns the name of the instruction set that package fast uses: "avx512",
-// "avx2", "neon" or "go".
-func Tier() string { return string(kern.Active()) }
-
 // Measure returns the limits of one core in every tier that it has, the best first,
 // each measured for about so long: 20 ms are enough. Nothing of package fast may run
 // meanwhile: it changes the tier in force, and puts it back. Limits of the tier

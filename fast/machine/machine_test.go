@@ -3,17 +3,19 @@ package machine
 import (
 	"testing"
 	"time"
+
+	"github.com/squishspec/squishspec/fast/internal/kern"
 )
 
 func TestEveryTierIsMeasured(t *testing.T) {
-	before := Tier()
+	before := kern.Active()
 	all := Measure(time.Microsecond)
-	if Tier() != before {
-		t.Errorf("the tier in force is %s, was %s", Tier(), before)
+	if kern.Active() != before {
+		t.Errorf("the tier in force is %s, was %s", kern.Active(), before)
 	}
 	found := false
 	for _, l := range all {
-		found = found || l.Tier == before
+		found = found || l.Tier == string(before)
 		if l.Tier == "neon" {
 			continue
 		}

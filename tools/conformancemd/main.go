@@ -1,5 +1,6 @@
-// Conformancemd writes CONFORMANCE.md from the requirement table of package
-// spec. It runs in the root of the module, by go generate.
+// Conformancemd writes CONFORMANCE.md from the requirement table of package spec,
+// and its tables of times from a measurement that is committed beside it. It runs in
+// the root of the module, by go generate.
 package main
 
 import (
@@ -23,13 +24,16 @@ func main() {
 	}
 	var b bytes.Buffer
 	write(&b)
+	if err := speed(&b, benchFile, reasons); err != nil {
+		log.Fatal(err)
+	}
 	if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
 		log.Fatal(err)
 	}
 }
 
 func write(w io.Writer) {
-	fmt.Fprintf(w, `<!-- Written by tools/conformancemd from the requirement table of package spec. Do not edit. -->
+	fmt.Fprintf(w, `<!-- Written by tools/conformancemd from the requirement table of package spec and a measurement. Do not edit. -->
 
 # Conformance
 
