@@ -388,7 +388,7 @@ func TestGrowthsAreRowsThatGrow(t *testing.T) {
 		}
 		before := int64(0)
 		for _, times := range []float64{1, 16, 256} {
-			w, sides := g.at(times)
+			w, _, sides := g.at(times)
 			c := g.costOf(w)
 			operations := c.MulAdds + c.Exps + c.Logic
 			if operations < 10*before || operations == 0 || g.input(w) == 0 {

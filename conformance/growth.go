@@ -21,11 +21,10 @@ type growing struct {
 	row    string
 	name   spec.WorkloadName
 	change map[string]any
-	// sides are the sizes that grow, together.
-	sides []string
-	// grows is how often a side grows when the operation is said to grow so many times:
-	// its root for a matrix of two sides, itself for tokens.
-	grows func(times float64) float64
+	// sides are the sizes that grow together: those of a matrix, each by the root of the
+	// times that its elements grow, or numbers of tokens, up to a limit.
+	sides  []string
+	tokens bool
 	// input is the number of float32s of the weights, or of queries, keys and values.
 	input func(spec.Workload) int64
 	// cost is nil where it is the row's.
@@ -49,7 +48,7 @@ var growths = []growing{
 	weightGrowth("layer-fusion/fuse", spec.PageWorkload, layer(2)),
 	{
 		id: "weight-sharing/get-effective-weight", row: "weight-sharing/get-effective-weight", name: spec.HarnessWorkload,
-		sides: []string{"hidden_dim"}, grows: math.Sqrt,
+		sides: []string{"hidden_dim"},
 		input: func(w spec.Workload) int64 { return int64(w.Int("hidden_dim", 1)) * int64(w.Int("hidden_dim", 1)) },
 	},
 	calibrationGrowth("quant-calib/calibrate-minmax", spec.CalibrateMinMax, nil),
@@ -73,29 +72,23 @@ var growths = []growing{
 }
 
 func weightGrowth(id string, name spec.WorkloadName, input func(spec.Workload) int64) growing {
-	return growing{id: id, row: id, name: name, sides: []string{"rows", "cols"}, grows: math.Sqrt, input: input}
+	return growing{id: id, row: id, name: name, sides: []string{"rows", "cols"}, input: input}
 }
 
 func calibrationGrowth(id string, method spec.CalibrationMethod, cost func(spec.Workload) spec.Cost) growing {
 	return growing{
 		id: id, row: "quant-calib/calibrate-minmax", name: spec.PageWorkload, change: map[string]any{"method": string(method)},
-		sides: []string{"samples", "channels"}, grows: math.Sqrt, cost: cost,
+		sides: []string{"samples", "channels"}, cost: cost,
 		input: func(w spec.Workload) int64 { return int64(w.Int("samples", 1)) * int64(w.Int("channels", 1)) },
 	}
 }
 
 func attentionGrowth(id string, input func(spec.Workload) int64, sides ...string) growing {
-	return growing{
-		id: id, row: id, name: spec.PageWorkload, sides: sides, input: input,
-		grows: func(times float64) float64 { return min(times, mostTokens/leastTokens) },
-	}
+	return growing{id: id, row: id, name: spec.PageWorkload, sides: sides, tokens: true, input: input}
 }
 
-// The rows' sequences have 64 tokens, and grow up to 4096.
-const (
-	leastTokens = 64
-	mostTokens  = 4096
-)
+// mostTimes is how often the sequences of the rows, of 64 tokens, are in 4096.
+const mostTimes = 4096 / 64
 
 // layer is the size of so many matrices of a row's rows and columns.
 func layer(n int64) func(spec.Workload) int64 {
@@ -106,17 +99,23 @@ func headed(w spec.Workload, tokens int) int64 {
 	return int64(tokens) * int64(w.Int("n_heads", 1)) * int64(w.Int("head_dim", 1))
 }
 
-// at is the workload at so many times its size, and its sides in words.
-func (g *growing) at(times float64) (spec.Workload, string) {
+// at is the workload at so many times its size, the times that it comes to, and its
+// sides in words.
+func (g *growing) at(times float64) (spec.Workload, float64, string) {
+	side := math.Sqrt(times)
+	if g.tokens {
+		times = min(times, mostTimes)
+		side = times
+	}
 	row, _ := spec.RowByID(g.row)
 	w := maps.Clone(row.Workload(g.name))
 	maps.Copy(w, g.change)
 	sides := ""
-	for _, side := range g.sides {
-		w = w.With(side, math.Round(w.Float(side, 1)*g.grows(times)))
-		sides += fmt.Sprintf("×%d", w.Int(side, 1))
+	for _, name := range g.sides {
+		w = w.With(name, math.Round(w.Float(name, 1)*side))
+		sides += fmt.Sprintf("×%d", w.Int(name, 1))
 	}
-	return w, sides[len("×"):]
+	return w, times, sides[len("×"):]
 }
 
 func (g *growing) costOf(w spec.Workload) spec.Cost {
@@ -146,7 +145,8 @@ type Growth struct {
 
 // A GrowthSize is one size of a Growth.
 type GrowthSize struct {
-	// Times is how often the row's size is in it, and Sides are what grew, in words.
+	// Times is how many times the weights of the row there are, or its tokens, and Sides
+	// are what grew, in words.
 	Times float64 `json:"times"`
 	Sides string  `json:"sides"`
 	// Operations are the multiply-adds, exponentials and comparisons of its Cost.
@@ -170,7 +170,7 @@ type GrowthSize struct {
 }
 
 // MeasureGrowth times the operations on weights and the attentions at 1, 16 and 256
-// times their row's size, each with one core and with all, and calls each with every
+// times their row's size, sequences up to 4096 tokens, each with one core and with all, and calls each with every
 // result. At the row's size the output must agree with ref's: otherwise the run ends.
 // It changes GOMAXPROCS, and puts it back.
 func MeasureGrowth(ctx context.Context, impl spec.Implementation, moduleNames []string, each func(Growth)) error {
@@ -214,7 +214,7 @@ func (g *growing) measure(ctx context.Context, impl spec.Implementation, plan gr
 		if ctx.Err() != nil {
 			return result, ctx.Err()
 		}
-		w, sides := g.at(n)
+		w, n, sides := g.at(n)
 		c := g.costOf(w)
 		size := GrowthSize{Times: n, Sides: sides, Operations: c.MulAdds + c.Exps + c.Logic}
 		if len(result.Sizes) > 0 {

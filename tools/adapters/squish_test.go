@@ -312,3 +312,35 @@ func TestSquishConforms(t *testing.T) {
 	command[1] = source
 	run(t, t.TempDir(), standIn(t), append([]string{needConform(t), "check", "--checks", "5", "--"}, command...)...).succeeds(t)
 }
+
+// What only translates is no part of a call's time: it is done once, however often the
+// package's own method is timed.
+func TestSquishTimesThePackageAlone(t *testing.T) {
+	environment := standIn(t)
+	folder := strings.TrimPrefix(environment[0], "PYTHONPATH=")
+	write(t, filepath.Join(folder, "squish", "model_surgery.py"), `
+class Stats:
+    plans = 0
+    estimates = 0
+
+class SurgeryPlan:
+    def __init__(self, **plan):
+        ModelSurgeon.stats.plans += 1
+
+class ModelSurgeon:
+    stats = Stats()
+    def estimate_reduction(self, plan):
+        self.stats.estimates += 1
+        return 0.5
+`)
+	p := start(t, environment, squishAdapter(t, "model-surgery")...)
+	h := p.open("model-surgery", `{}`)
+	plan := `{"plan": {"n_heads": 2, "heads_to_prune": {}}}`
+	answer := p.ask(map[string]string{"cmd": "time", "handle": h, "op": "estimate_reduction", "args": plan, "repeat": "7"})
+	p.has(answer, "ok", "")
+	var times struct{ NS []float64 }
+	if err := json.Unmarshal([]byte(answer.Metadata["out"]), &times); err != nil || len(times.NS) != 7 {
+		t.Errorf("got %v, %v, want seven times", answer.Metadata, err)
+	}
+	p.has(p.call(h, "stats", `{}`), "ok", `{"plans": 1, "estimates": 7}`)
+}
