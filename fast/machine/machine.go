@@ -72,7 +72,7 @@ func caches() []level {
 	l2 := known(cpuid.CPU.Cache.L2, 1<<20)
 	l3 := known(cpuid.CPU.Cache.L3, 16<<20)
 	buffer := make([]uint32, max(2*l3, 32<<20)/4)
-	kern.PeakWrite(buffer, 1) // so that every page is there
+	kern.PeakWrite(buffer, 1, 1) // so that every page is there
 	// A cache is not filled up: other things are in it too.
 	return []level{
 		{"L1", l1, buffer[:l1*3/4/4]},
@@ -85,27 +85,26 @@ func caches() []level {
 func (l level) measure(each time.Duration) spec.Bandwidth {
 	return spec.Bandwidth{
 		Level: l.name, Size: l.size,
-		Read:  l.stream(each, func(part []uint32) { kern.PeakRead(part) }),
-		Write: l.stream(each, func(part []uint32) { kern.PeakWrite(part, 1) }),
+		Read:  l.stream(each, func(part []uint32, rounds int) { kern.PeakRead(part, rounds) }),
+		Write: l.stream(each, func(part []uint32, rounds int) { kern.PeakWrite(part, rounds, 1) }),
 	}
 }
 
-// stream goes through the buffer over and over, a part in each run.
-func (l level) stream(each time.Duration, visit func([]uint32)) float64 {
+// stream goes through the buffer over and over, some parts of it in each run, or a
+// small one several times.
+func (l level) stream(each time.Duration, visit func(part []uint32, rounds int)) float64 {
 	part := min(len(l.buffer), 1<<18)
-	rounds := max(1, 1<<16/part) // at least 256 KiB a run
+	rounds := max(1, 1<<18/part) // at most 1 MiB a run
 	at := 0
 	for i := 0; i+part <= len(l.buffer); i += part { // warms it up
-		visit(l.buffer[i : i+part])
+		visit(l.buffer[i:i+part], 1)
 	}
 	return best(each, func() float64 {
-		for range rounds {
-			if at+part > len(l.buffer) {
-				at = 0
-			}
-			visit(l.buffer[at : at+part])
-			at += part
+		if at+part > len(l.buffer) {
+			at = 0
 		}
+		visit(l.buffer[at:at+part], rounds)
+		at += part
 		return float64(4 * part * rounds)
 	})
 }

@@ -60,15 +60,19 @@ func peakAddsGo(rounds int, one uint32) uint32 {
 	return s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7
 }
 
-// PeakRead reads x and returns its words, or-ed.
-func PeakRead(x []uint32) uint32 {
+// PeakRead reads x so many times, and returns its words, or-ed.
+func PeakRead(x []uint32, rounds int) uint32 {
 	switch {
 	case useAVX512:
-		return peakReadAVX512(unsafe.SliceData(x), len(x))
+		return peakReadAVX512(unsafe.SliceData(x), len(x), rounds)
 	case useAVX2:
-		return peakReadAVX2(unsafe.SliceData(x), len(x))
+		return peakReadAVX2(unsafe.SliceData(x), len(x), rounds)
 	}
-	return peakReadGo(x)
+	words := uint32(0)
+	for range rounds {
+		words |= peakReadGo(x)
+	}
+	return words
 }
 
 func peakReadGo(x []uint32) uint32 {
@@ -86,16 +90,18 @@ func peakReadGo(x []uint32) uint32 {
 	return a | b | c | d
 }
 
-// PeakWrite fills x with v.
-func PeakWrite(x []uint32, v uint32) {
+// PeakWrite fills x with v so many times.
+func PeakWrite(x []uint32, rounds int, v uint32) {
 	switch {
 	case useAVX512:
-		peakWriteAVX512(unsafe.SliceData(x), len(x), v)
+		peakWriteAVX512(unsafe.SliceData(x), len(x), rounds, v)
 	case useAVX2:
-		peakWriteAVX2(unsafe.SliceData(x), len(x), v)
+		peakWriteAVX2(unsafe.SliceData(x), len(x), rounds, v)
 	default:
-		for i := range x {
-			x[i] = v
+		for range rounds {
+			for i := range x {
+				x[i] = v
+			}
 		}
 	}
 }

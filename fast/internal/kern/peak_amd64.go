@@ -17,13 +17,13 @@ func peakAddsAVX512(rounds int) uint32
 func peakAddsAVX2(rounds int) uint32
 
 // peakReadAVX512 is PeakRead.
-func peakReadAVX512(x *uint32, n int) uint32
+func peakReadAVX512(x *uint32, n int, rounds int) uint32
 
 // peakReadAVX2 is PeakRead.
-func peakReadAVX2(x *uint32, n int) uint32
+func peakReadAVX2(x *uint32, n int, rounds int) uint32
 
 // peakWriteAVX512 is PeakWrite.
-func peakWriteAVX512(x *uint32, n int, v uint32)
+func peakWriteAVX512(x *uint32, n int, rounds int, v uint32)
 
 // peakWriteAVX2 is PeakWrite.
-func peakWriteAVX2(x *uint32, n int, v uint32)
+func peakWriteAVX2(x *uint32, n int, rounds int, v uint32)

@@ -22,7 +22,7 @@ TEXT ·peakMulAddsAVX512(SB), NOSPLIT, $0-12
 	VXORPS       Y11, Y11, Y11
 	VXORPS       Y12, Y12, Y12
 
-round1:
+again1:
 	SUBQ        $0x01, AX
 	JLT         done2
 	VFMADD231PS Z0, Z0, Z1
@@ -37,7 +37,7 @@ round1:
 	VFMADD231PS Z0, Z0, Z10
 	VFMADD231PS Z0, Z0, Z11
 	VFMADD231PS Z0, Z0, Z12
-	JMP         round1
+	JMP         again1
 
 done2:
 	VADDPS        Z2, Z1, Z1
@@ -86,7 +86,7 @@ TEXT ·peakMulAddsAVX2(SB), NOSPLIT, $0-12
 	VXORPS       Y11, Y11, Y11
 	VXORPS       Y12, Y12, Y12
 
-round1:
+again1:
 	SUBQ        $0x01, AX
 	JLT         done2
 	VFMADD231PS Y0, Y0, Y1
@@ -101,7 +101,7 @@ round1:
 	VFMADD231PS Y0, Y0, Y10
 	VFMADD231PS Y0, Y0, Y11
 	VFMADD231PS Y0, Y0, Y12
-	JMP         round1
+	JMP         again1
 
 done2:
 	VADDPS       Y2, Y1, Y1
@@ -144,7 +144,7 @@ TEXT ·peakAddsAVX512(SB), NOSPLIT, $0-12
 	VXORPS       Y11, Y11, Y11
 	VXORPS       Y12, Y12, Y12
 
-round1:
+again1:
 	SUBQ   $0x01, AX
 	JLT    done2
 	VPADDD Z0, Z1, Z1
@@ -159,7 +159,7 @@ round1:
 	VPADDD Z0, Z10, Z10
 	VPADDD Z0, Z11, Z11
 	VPADDD Z0, Z12, Z12
-	JMP    round1
+	JMP    again1
 
 done2:
 	VPADDD        Z2, Z1, Z1
@@ -209,7 +209,7 @@ TEXT ·peakAddsAVX2(SB), NOSPLIT, $0-12
 	VXORPS       Y11, Y11, Y11
 	VXORPS       Y12, Y12, Y12
 
-round1:
+again1:
 	SUBQ   $0x01, AX
 	JLT    done2
 	VPADDD Y0, Y1, Y1
@@ -224,7 +224,7 @@ round1:
 	VPADDD Y0, Y10, Y10
 	VPADDD Y0, Y11, Y11
 	VPADDD Y0, Y12, Y12
-	JMP    round1
+	JMP    again1
 
 done2:
 	VPADDD       Y2, Y1, Y1
@@ -250,11 +250,12 @@ done2:
 	VZEROUPPER
 	RET
 
-// func peakReadAVX512(x *uint32, n int) uint32
+// func peakReadAVX512(x *uint32, n int, rounds int) uint32
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·peakReadAVX512(SB), NOSPLIT, $0-20
+TEXT ·peakReadAVX512(SB), NOSPLIT, $0-28
 	MOVQ   x+0(FP), AX
 	MOVQ   n+8(FP), CX
+	MOVQ   rounds+16(FP), DX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -263,42 +264,50 @@ TEXT ·peakReadAVX512(SB), NOSPLIT, $0-20
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	XORQ   DX, DX
 
-rounds1:
-	CMPQ  CX, $0x00000080
-	JLT   vectors2
-	VORPS (AX)(DX*4), Z0, Z0
-	VORPS 64(AX)(DX*4), Z1, Z1
-	VORPS 128(AX)(DX*4), Z2, Z2
-	VORPS 192(AX)(DX*4), Z3, Z3
-	VORPS 256(AX)(DX*4), Z4, Z4
-	VORPS 320(AX)(DX*4), Z5, Z5
-	VORPS 384(AX)(DX*4), Z6, Z6
-	VORPS 448(AX)(DX*4), Z7, Z7
-	ADDQ  $0x00000080, DX
-	SUBQ  $0x00000080, CX
-	JMP   rounds1
+again1:
+	SUBQ $0x01, DX
+	JLT  done2
+	XORQ BX, BX
+	MOVQ CX, SI
 
-vectors2:
-one3:
-	CMPQ  CX, $0x00000010
-	JLT   rest4
-	VORPS (AX)(DX*4), Z0, Z0
-	ADDQ  $0x00000010, DX
-	SUBQ  $0x00000010, CX
-	JMP   one3
+rounds3:
+	CMPQ  SI, $0x00000080
+	JLT   vectors4
+	VORPS (AX)(BX*4), Z0, Z0
+	VORPS 64(AX)(BX*4), Z1, Z1
+	VORPS 128(AX)(BX*4), Z2, Z2
+	VORPS 192(AX)(BX*4), Z3, Z3
+	VORPS 256(AX)(BX*4), Z4, Z4
+	VORPS 320(AX)(BX*4), Z5, Z5
+	VORPS 384(AX)(BX*4), Z6, Z6
+	VORPS 448(AX)(BX*4), Z7, Z7
+	ADDQ  $0x00000080, BX
+	SUBQ  $0x00000080, SI
+	JMP   rounds3
 
-rest4:
-	TESTQ     CX, CX
-	JZ        end5
-	MOVL      $0xffffffff, BX
-	BZHIL     CX, BX, BX
-	KMOVW     BX, K1
-	VMOVUPS.Z (AX)(DX*4), K1, Z8
+vectors4:
+one5:
+	CMPQ  SI, $0x00000010
+	JLT   rest6
+	VORPS (AX)(BX*4), Z0, Z0
+	ADDQ  $0x00000010, BX
+	SUBQ  $0x00000010, SI
+	JMP   one5
+
+rest6:
+	TESTQ     SI, SI
+	JZ        end7
+	MOVL      $0xffffffff, DI
+	BZHIL     SI, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (AX)(BX*4), K1, Z8
 	VORPS     Z8, Z0, Z0
 
-end5:
+end7:
+	JMP again1
+
+done2:
 	VORPS         Z1, Z0, Z0
 	VORPS         Z2, Z0, Z0
 	VORPS         Z3, Z0, Z0
@@ -317,15 +326,16 @@ end5:
 	VPERMILPS     $0x01, X0, X1
 	VORPS         X1, X0, X0
 	VMOVD         X0, AX
-	MOVL          AX, ret+16(FP)
+	MOVL          AX, ret+24(FP)
 	VZEROUPPER
 	RET
 
-// func peakReadAVX2(x *uint32, n int) uint32
+// func peakReadAVX2(x *uint32, n int, rounds int) uint32
 // Requires: AVX
-TEXT ·peakReadAVX2(SB), NOSPLIT, $0-20
+TEXT ·peakReadAVX2(SB), NOSPLIT, $0-28
 	MOVQ   x+0(FP), AX
 	MOVQ   n+8(FP), CX
+	MOVQ   rounds+16(FP), DX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -334,43 +344,51 @@ TEXT ·peakReadAVX2(SB), NOSPLIT, $0-20
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	XORQ   DX, DX
 
-rounds1:
-	CMPQ  CX, $0x00000040
-	JLT   vectors2
-	VORPS (AX)(DX*4), Y0, Y0
-	VORPS 32(AX)(DX*4), Y1, Y1
-	VORPS 64(AX)(DX*4), Y2, Y2
-	VORPS 96(AX)(DX*4), Y3, Y3
-	VORPS 128(AX)(DX*4), Y4, Y4
-	VORPS 160(AX)(DX*4), Y5, Y5
-	VORPS 192(AX)(DX*4), Y6, Y6
-	VORPS 224(AX)(DX*4), Y7, Y7
-	ADDQ  $0x00000040, DX
-	SUBQ  $0x00000040, CX
-	JMP   rounds1
+again1:
+	SUBQ $0x01, DX
+	JLT  done2
+	XORQ BX, BX
+	MOVQ CX, SI
 
-vectors2:
-one3:
-	CMPQ  CX, $0x00000008
-	JLT   rest4
-	VORPS (AX)(DX*4), Y0, Y0
-	ADDQ  $0x00000008, DX
-	SUBQ  $0x00000008, CX
-	JMP   one3
+rounds3:
+	CMPQ  SI, $0x00000040
+	JLT   vectors4
+	VORPS (AX)(BX*4), Y0, Y0
+	VORPS 32(AX)(BX*4), Y1, Y1
+	VORPS 64(AX)(BX*4), Y2, Y2
+	VORPS 96(AX)(BX*4), Y3, Y3
+	VORPS 128(AX)(BX*4), Y4, Y4
+	VORPS 160(AX)(BX*4), Y5, Y5
+	VORPS 192(AX)(BX*4), Y6, Y6
+	VORPS 224(AX)(BX*4), Y7, Y7
+	ADDQ  $0x00000040, BX
+	SUBQ  $0x00000040, SI
+	JMP   rounds3
 
-rest4:
-	TESTQ      CX, CX
-	JZ         end5
-	LEAQ       tails<>+0(SB), SI
-	MOVQ       $0x00000008, BX
-	SUBQ       CX, BX
-	VMOVDQU    (SI)(BX*4), Y8
-	VMASKMOVPS (AX)(DX*4), Y8, Y8
+vectors4:
+one5:
+	CMPQ  SI, $0x00000008
+	JLT   rest6
+	VORPS (AX)(BX*4), Y0, Y0
+	ADDQ  $0x00000008, BX
+	SUBQ  $0x00000008, SI
+	JMP   one5
+
+rest6:
+	TESTQ      SI, SI
+	JZ         end7
+	LEAQ       tails<>+0(SB), R8
+	MOVQ       $0x00000008, DI
+	SUBQ       SI, DI
+	VMOVDQU    (R8)(DI*4), Y8
+	VMASKMOVPS (AX)(BX*4), Y8, Y8
 	VORPS      Y8, Y0, Y0
 
-end5:
+end7:
+	JMP again1
+
+done2:
 	VORPS        Y1, Y0, Y0
 	VORPS        Y2, Y0, Y0
 	VORPS        Y3, Y0, Y0
@@ -386,7 +404,7 @@ end5:
 	VPERMILPS    $0x01, X0, X1
 	VORPS        X1, X0, X0
 	VMOVD        X0, AX
-	MOVL         AX, ret+16(FP)
+	MOVL         AX, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -408,91 +426,109 @@ DATA tails<>+56(SB)/4, $0x00000000
 DATA tails<>+60(SB)/4, $0x00000000
 GLOBL tails<>(SB), RODATA|NOPTR, $64
 
-// func peakWriteAVX512(x *uint32, n int, v uint32)
+// func peakWriteAVX512(x *uint32, n int, rounds int, v uint32)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·peakWriteAVX512(SB), NOSPLIT, $0-20
+TEXT ·peakWriteAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
-	VBROADCASTSS v+16(FP), Z0
-	XORQ         DX, DX
+	MOVQ         rounds+16(FP), DX
+	VBROADCASTSS v+24(FP), Z0
 
-rounds1:
-	CMPQ    CX, $0x00000080
-	JLT     vectors2
-	VMOVUPS Z0, (AX)(DX*4)
-	VMOVUPS Z0, 64(AX)(DX*4)
-	VMOVUPS Z0, 128(AX)(DX*4)
-	VMOVUPS Z0, 192(AX)(DX*4)
-	VMOVUPS Z0, 256(AX)(DX*4)
-	VMOVUPS Z0, 320(AX)(DX*4)
-	VMOVUPS Z0, 384(AX)(DX*4)
-	VMOVUPS Z0, 448(AX)(DX*4)
-	ADDQ    $0x00000080, DX
-	SUBQ    $0x00000080, CX
-	JMP     rounds1
+again1:
+	SUBQ $0x01, DX
+	JLT  done2
+	XORQ BX, BX
+	MOVQ CX, SI
 
-vectors2:
-one3:
-	CMPQ    CX, $0x00000010
-	JLT     rest4
-	VMOVUPS Z0, (AX)(DX*4)
-	ADDQ    $0x00000010, DX
-	SUBQ    $0x00000010, CX
-	JMP     one3
+rounds3:
+	CMPQ    SI, $0x00000080
+	JLT     vectors4
+	VMOVUPS Z0, (AX)(BX*4)
+	VMOVUPS Z0, 64(AX)(BX*4)
+	VMOVUPS Z0, 128(AX)(BX*4)
+	VMOVUPS Z0, 192(AX)(BX*4)
+	VMOVUPS Z0, 256(AX)(BX*4)
+	VMOVUPS Z0, 320(AX)(BX*4)
+	VMOVUPS Z0, 384(AX)(BX*4)
+	VMOVUPS Z0, 448(AX)(BX*4)
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000080, SI
+	JMP     rounds3
 
-rest4:
-	TESTQ   CX, CX
-	JZ      end5
-	MOVL    $0xffffffff, BX
-	BZHIL   CX, BX, BX
-	KMOVW   BX, K1
-	VMOVUPS Z0, K1, (AX)(DX*4)
+vectors4:
+one5:
+	CMPQ    SI, $0x00000010
+	JLT     rest6
+	VMOVUPS Z0, (AX)(BX*4)
+	ADDQ    $0x00000010, BX
+	SUBQ    $0x00000010, SI
+	JMP     one5
 
-end5:
+rest6:
+	TESTQ   SI, SI
+	JZ      end7
+	MOVL    $0xffffffff, DI
+	BZHIL   SI, DI, DI
+	KMOVW   DI, K1
+	VMOVUPS Z0, K1, (AX)(BX*4)
+
+end7:
+	JMP again1
+
+done2:
 	VZEROUPPER
 	RET
 
-// func peakWriteAVX2(x *uint32, n int, v uint32)
+// func peakWriteAVX2(x *uint32, n int, rounds int, v uint32)
 // Requires: AVX
-TEXT ·peakWriteAVX2(SB), NOSPLIT, $0-20
+TEXT ·peakWriteAVX2(SB), NOSPLIT, $0-28
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
-	VBROADCASTSS v+16(FP), Y0
-	XORQ         DX, DX
+	MOVQ         rounds+16(FP), DX
+	VBROADCASTSS v+24(FP), Y0
 
-rounds1:
-	CMPQ    CX, $0x00000040
-	JLT     vectors2
-	VMOVUPS Y0, (AX)(DX*4)
-	VMOVUPS Y0, 32(AX)(DX*4)
-	VMOVUPS Y0, 64(AX)(DX*4)
-	VMOVUPS Y0, 96(AX)(DX*4)
-	VMOVUPS Y0, 128(AX)(DX*4)
-	VMOVUPS Y0, 160(AX)(DX*4)
-	VMOVUPS Y0, 192(AX)(DX*4)
-	VMOVUPS Y0, 224(AX)(DX*4)
-	ADDQ    $0x00000040, DX
-	SUBQ    $0x00000040, CX
-	JMP     rounds1
+again1:
+	SUBQ $0x01, DX
+	JLT  done2
+	XORQ BX, BX
+	MOVQ CX, SI
 
-vectors2:
-one3:
-	CMPQ    CX, $0x00000008
-	JLT     rest4
-	VMOVUPS Y0, (AX)(DX*4)
-	ADDQ    $0x00000008, DX
-	SUBQ    $0x00000008, CX
-	JMP     one3
+rounds3:
+	CMPQ    SI, $0x00000040
+	JLT     vectors4
+	VMOVUPS Y0, (AX)(BX*4)
+	VMOVUPS Y0, 32(AX)(BX*4)
+	VMOVUPS Y0, 64(AX)(BX*4)
+	VMOVUPS Y0, 96(AX)(BX*4)
+	VMOVUPS Y0, 128(AX)(BX*4)
+	VMOVUPS Y0, 160(AX)(BX*4)
+	VMOVUPS Y0, 192(AX)(BX*4)
+	VMOVUPS Y0, 224(AX)(BX*4)
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x00000040, SI
+	JMP     rounds3
 
-rest4:
-	TESTQ      CX, CX
-	JZ         end5
-	LEAQ       tails<>+0(SB), SI
-	MOVQ       $0x00000008, BX
-	SUBQ       CX, BX
-	VMOVDQU    (SI)(BX*4), Y1
-	VMASKMOVPS Y0, Y1, (AX)(DX*4)
+vectors4:
+one5:
+	CMPQ    SI, $0x00000008
+	JLT     rest6
+	VMOVUPS Y0, (AX)(BX*4)
+	ADDQ    $0x00000008, BX
+	SUBQ    $0x00000008, SI
+	JMP     one5
 
-end5:
+rest6:
+	TESTQ      SI, SI
+	JZ         end7
+	LEAQ       tails<>+0(SB), R8
+	MOVQ       $0x00000008, DI
+	SUBQ       SI, DI
+	VMOVDQU    (R8)(DI*4), Y1
+	VMASKMOVPS Y0, Y1, (AX)(BX*4)
+
+end7:
+	JMP again1
+
+done2:
 	VZEROUPPER
 	RET

@@ -12,10 +12,18 @@ func peakAddsAVX512(rounds int) uint32 { panic("kern: no vector instructions in 
 
 func peakAddsAVX2(rounds int) uint32 { panic("kern: no vector instructions in this build") }
 
-func peakReadAVX512(x *uint32, n int) uint32 { panic("kern: no vector instructions in this build") }
+func peakReadAVX512(x *uint32, n int, rounds int) uint32 {
+	panic("kern: no vector instructions in this build")
+}
 
-func peakReadAVX2(x *uint32, n int) uint32 { panic("kern: no vector instructions in this build") }
+func peakReadAVX2(x *uint32, n int, rounds int) uint32 {
+	panic("kern: no vector instructions in this build")
+}
 
-func peakWriteAVX512(x *uint32, n int, v uint32) { panic("kern: no vector instructions in this build") }
+func peakWriteAVX512(x *uint32, n int, rounds int, v uint32) {
+	panic("kern: no vector instructions in this build")
+}
 
-func peakWriteAVX2(x *uint32, n int, v uint32) { panic("kern: no vector instructions in this build") }
+func peakWriteAVX2(x *uint32, n int, rounds int, v uint32) {
+	panic("kern: no vector instructions in this build")
+}

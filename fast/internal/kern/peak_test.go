@@ -20,7 +20,7 @@ func TestPeakReadReadsAll(t *testing.T) {
 	eachLength(t, func(t *testing.T, n int, m *memory) {
 		x := take[uint32](m, n)
 		clear(x)
-		if got := PeakRead(x); got != 0 {
+		if got := PeakRead(x, 2); got != 0 {
 			t.Errorf("of zeros: got %x", got)
 		}
 		if n == 0 {
@@ -30,8 +30,10 @@ func TestPeakReadReadsAll(t *testing.T) {
 			x[m.r.IntN(n)] |= 1 << m.r.IntN(32)
 		}
 		x[n-1] |= 1 << 31
-		if got, want := PeakRead(x), peakReadGo(x); got != want {
-			t.Errorf("got %x, want %x", got, want)
+		for rounds, want := range []uint32{0, peakReadGo(x), peakReadGo(x)} {
+			if got := PeakRead(x, rounds); got != want {
+				t.Errorf("%d rounds: got %x, want %x", rounds, got, want)
+			}
 		}
 	})
 }
@@ -40,7 +42,7 @@ func TestPeakWriteWritesAll(t *testing.T) {
 	eachLength(t, func(t *testing.T, n int, m *memory) {
 		x := take[uint32](m, n)
 		v := m.r.Uint32()
-		PeakWrite(x, v)
+		PeakWrite(x, 1+n%2, v)
 		for i, got := range x {
 			if got != v {
 				t.Errorf("x[%d] = %x, want %x", i, got, v)

@@ -28,19 +28,21 @@ func peak(f *file) {
 		a.storeWord(total)
 		a.ret()
 	})
-	f.tiers("peakRead", "is PeakRead.", "func(x *uint32, n int) uint32", func(a *asm) {
-		x, n := a.pointer("x"), a.pointer("n")
+	f.tiers("peakRead", "is PeakRead.", "func(x *uint32, n, rounds int) uint32", func(a *asm) {
+		x, n, rounds := a.pointer("x"), a.pointer("n"), a.pointer("rounds")
 		const unrolled = 8
 		found := a.vecs(unrolled)
 		for _, v := range found {
 			a.zero(v)
 		}
-		a.eachVector(n, unrolled, func(i reg.GPVirtual, lane int) {
-			a.VORPS(a.at(x, i, lane), found[lane], found[lane])
-		}, func(i reg.GPVirtual, t tail) {
-			v := a.vec()
-			a.loadTail(a.at(x, i, 0), t, v)
-			a.VORPS(v, found[0], found[0])
+		a.again(rounds, func() {
+			a.eachVector(n, unrolled, func(i reg.GPVirtual, lane int) {
+				a.VORPS(a.at(x, i, lane), found[lane], found[lane])
+			}, func(i reg.GPVirtual, t tail) {
+				v := a.vec()
+				a.loadTail(a.at(x, i, 0), t, v)
+				a.VORPS(v, found[0], found[0])
+			})
 		})
 		for _, v := range found[1:] {
 			a.VORPS(v, found[0], found[0])
@@ -48,18 +50,20 @@ func peak(f *file) {
 		a.storeWord(a.fold(found[0], func(x, y, dst reg.VecVirtual) { a.VORPS(x, y, dst) }))
 		a.ret()
 	})
-	f.tiers("peakWrite", "is PeakWrite.", "func(x *uint32, n int, v uint32)", func(a *asm) {
-		x, n := a.pointer("x"), a.pointer("n")
+	f.tiers("peakWrite", "is PeakWrite.", "func(x *uint32, n, rounds int, v uint32)", func(a *asm) {
+		x, n, rounds := a.pointer("x"), a.pointer("n"), a.pointer("rounds")
 		address, err := a.Param("v").Resolve()
 		if err != nil {
 			panic(err) // a parameter of the signature above
 		}
 		v := a.vec()
 		a.VBROADCASTSS(address.Addr, v)
-		a.eachVector(n, 8, func(i reg.GPVirtual, lane int) {
-			a.VMOVUPS(v, a.at(x, i, lane))
-		}, func(i reg.GPVirtual, t tail) {
-			a.storeTail(v, t, a.at(x, i, 0))
+		a.again(rounds, func() {
+			a.eachVector(n, 8, func(i reg.GPVirtual, lane int) {
+				a.VMOVUPS(v, a.at(x, i, lane))
+			}, func(i reg.GPVirtual, t tail) {
+				a.storeTail(v, t, a.at(x, i, 0))
+			})
 		})
 		a.ret()
 	})
@@ -71,16 +75,23 @@ func (a *asm) chains(rounds reg.GPVirtual, n int, step func(s reg.VecVirtual)) [
 	for _, s := range sums {
 		a.zero(s)
 	}
-	loop, end := a.label("round"), a.label("done")
+	a.again(rounds, func() {
+		for _, s := range sums {
+			step(s)
+		}
+	})
+	return sums
+}
+
+// again does a body so many times. rounds is used up.
+func (a *asm) again(rounds reg.GPVirtual, body func()) {
+	loop, end := a.label("again"), a.label("done")
 	a.Label(loop)
 	a.SUBQ(U8(1), rounds)
 	a.JLT(LabelRef(end))
-	for _, s := range sums {
-		step(s)
-	}
+	body()
 	a.JMP(LabelRef(loop))
 	a.Label(end)
-	return sums
 }
 
 // storeWord returns the lowest word of v.
