@@ -1,8 +1,8 @@
 package fast
 
 import (
-	"math"
-
+	"github.com/squishspec/squishspec/fast/internal/kern"
+	"github.com/squishspec/squishspec/fast/internal/parallel"
 	"github.com/squishspec/squishspec/fast/internal/radix"
 	"github.com/squishspec/squishspec/fast/internal/topk"
 	"github.com/squishspec/squishspec/spec"
@@ -28,6 +28,7 @@ type iterPrune struct {
 
 	// Scratch.
 	selector   radix.Selector
+	above      iterPruneAbove
 	saliencies []float64 // of the weights that may come back
 	positions  []int     // theirs
 }
@@ -38,7 +39,7 @@ func (p *iterPrune) PruneStep(dst *spec.IterPruned, weights []float32, step int)
 		return err
 	}
 	dst.Pruned = spec.Resize(dst.Pruned, len(weights))
-	iterPruneTo(dst.Pruned, weights, cut)
+	p.write(dst.Pruned, weights, cut)
 	p.finish(dst, weights, cut)
 	return nil
 }
@@ -53,7 +54,7 @@ func (p *iterPrune) PruneRegrow(dst *spec.IterPruned, weights []float32, step in
 		return err
 	}
 	dst.Pruned = spec.Resize(dst.Pruned, len(weights))
-	iterPruneTo(dst.Pruned, weights, cut)
+	p.write(dst.Pruned, weights, cut)
 	p.regrow(dst.Pruned, weights, k, saliencies)
 	p.finish(dst, weights, cut)
 	return nil
@@ -89,23 +90,49 @@ func (p *iterPrune) cut(weights []float32, k int) (iterPruneCut, error) {
 	return iterPruneCut{cut, cut.Below + cut.Equal - k}, nil
 }
 
-// iterPruneTo writes the weights, those that go as +0.
-func iterPruneTo(dst, weights []float32, cut iterPruneCut) {
+// write writes the weights, those that go as +0: first all without the cut's
+// magnitude, and then, where ties are split, the first that have it.
+func (p *iterPrune) write(dst, weights []float32, cut iterPruneCut) {
 	if cut == (iterPruneCut{}) { // none goes, also no −0
 		copy(dst, weights)
 		return
 	}
-	dst = dst[:len(weights)]
-	for i, w := range weights {
-		// All ones where the magnitude is above the cut, else 0.
-		mask := uint32((int64(cut.Bits) - int64(radix.Magnitude(w))) >> 63)
-		dst[i] = math.Float32frombits(math.Float32bits(w) & mask)
-	}
-	for i := 0; cut.stay > 0; i++ {
-		if radix.Magnitude(weights[i]) == cut.Bits {
-			dst[i] = weights[i]
-			cut.stay--
+	p.above = iterPruneAbove{dst, weights, cut.Bits}
+	const ns = 0.1 // a weight
+	parallel.Run(&p.above, len(weights), ns)
+	p.above = iterPruneAbove{}
+	const block = 4096
+	for stay := cut.stay; stay > 0; {
+		n := min(block, len(weights))
+		ties := kern.CountBelow(weights[:n], cut.Bits+1) - kern.CountBelow(weights[:n], cut.Bits)
+		if ties <= stay {
+			if ties > 0 {
+				kern.Above(dst[:n], weights[:n], cut.Bits-1)
+			}
+			stay -= ties
+			dst, weights = dst[n:], weights[n:]
+			continue
 		}
+		for i := 0; stay > 0; i++ {
+			if radix.Magnitude(weights[i]) == cut.Bits {
+				dst[i] = weights[i]
+				stay--
+			}
+		}
+	}
+}
+
+// An iterPruneAbove copies the weights above a magnitude, given by its bits.
+type iterPruneAbove struct {
+	dst, weights []float32
+	limit        uint32
+}
+
+func (a *iterPruneAbove) Part(_, lo, hi int) {
+	const block = 1 << 16
+	for ; lo < hi; lo += block {
+		end := min(lo+block, hi)
+		kern.Above(a.dst[lo:end], a.weights[lo:end], a.limit)
 	}
 }
 
@@ -125,7 +152,7 @@ func (p *iterPrune) regrow(pruned, weights []float32, k int, saliencies []float3
 	}
 	// The smallest of the others are the next in the order in which weights go.
 	next, _ := p.selector.Smallest(weights, k+r)
-	iterPruneTo(pruned, weights, iterPruneCut{next, next.Below + next.Equal - k - r})
+	p.write(pruned, weights, iterPruneCut{next, next.Below + next.Equal - k - r})
 
 	least, ties := topk.Cut(p.saliencies, r)
 	for _, i := range p.positions {
@@ -144,20 +171,10 @@ func (p *iterPrune) regrow(pruned, weights []float32, k int, saliencies []float3
 func (p *iterPrune) finish(dst *spec.IterPruned, weights []float32, cut iterPruneCut) {
 	zeros := cut.Below + cut.Equal - cut.stay
 	if cut.Bits == 0 {
-		zeros = countZeros(weights)
+		zeros = radix.CountBelow(weights, 1)
 	}
 	dst.Sparsity = float64(zeros) / float64(len(weights))
 	p.stats.Steps++
 	p.stats.Zeroed += zeros
 	p.stats.Processed += len(weights)
-}
-
-func countZeros(weights []float32) int {
-	zeros := 0
-	for _, w := range weights {
-		if w == 0 {
-			zeros++
-		}
-	}
-	return zeros
 }

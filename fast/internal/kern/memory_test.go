@@ -103,6 +103,11 @@ func finite(r *rand.Rand) float32 {
 	}
 }
 
+// Few are of three magnitudes, so that they tie.
+func few(r *rand.Rand) float32 {
+	return float32(math.Copysign(float64(r.IntN(3)), r.NormFloat64()))
+}
+
 // Anything is any bits, with what is special more often than by chance.
 func anything(r *rand.Rand) float32 {
 	if r.IntN(4) == 0 {

@@ -1,17 +1,29 @@
 // Package radix finds where the smallest magnitudes end, without sorting.
 //
 // The idea: the bits of a non-negative float are ordered as its value is, so the
-// k-th smallest magnitude is found digit by digit, exponent first. Each digit costs
-// a count of the candidates that are left by that digit; those in the digit that
-// the k-th falls in are the next candidates. The work is linear whatever the
-// weights, and the first count shows besides whether all are finite.
+// k-th smallest magnitude is found bit by bit, each bit for one count of those
+// below. Counting is what vectors do best, but 31 counts of everything are too
+// many: of a sample, the magnitudes are found that the sought one is almost surely
+// between, and one pass over all, which shows besides whether they are finite,
+// takes out those in the bracket. Some tenth is left. Where a sample misleads, the
+// bits are found by counting more.
 package radix
 
-import "math"
+import (
+	"math"
+	"math/bits"
 
-// A Selector selects. It keeps its scratch memory from call to call.
+	"github.com/squishspec/squishspec/fast/internal/kern"
+	"github.com/squishspec/squishspec/fast/internal/parallel"
+)
+
+// A Selector selects. It keeps its scratch memory from call to call: usually an
+// eighth of what it selects from, and at most 4 bytes a number and part of a
+// parallel pass.
 type Selector struct {
-	keys []uint32
+	parts  []part
+	pass   pass
+	sample [samples]float32
 }
 
 // A Cut says where the k smallest magnitudes end. It is the zero Cut for k = 0.
@@ -24,12 +36,22 @@ type Cut struct {
 }
 
 const (
-	mantissaBits = 23
-	digitBits    = 8 // of the exponent, and of the mantissa's digits, the last of 7
-	digits       = 1 << digitBits
-	infinite     = digits - 1 // the exponent of infinities and NaNs
-	signless     = 1<<31 - 1
+	signless = math.MaxInt32
+	infinite = 0xff << 23 // the bits of +Inf; those of NaN are above
+
+	samples = 1024
+	// few are as many magnitudes as are found bit by bit faster than by another bracket.
+	few = 8 * samples
 )
+
+// CountBelow returns how many magnitudes of x are below a limit, given by its bits.
+func CountBelow(x []float32, limit uint32) (below int) {
+	const block = 1 << 16
+	for ; len(x) > block; x = x[block:] {
+		below += kern.CountBelow(x[:block], limit)
+	}
+	return below + kern.CountBelow(x, limit)
+}
 
 // Magnitude returns the bits of |x|, which are ordered as magnitudes are.
 func Magnitude(x float32) uint32 { return math.Float32bits(x) & signless }
@@ -37,65 +59,138 @@ func Magnitude(x float32) uint32 { return math.Float32bits(x) & signless }
 // Smallest returns where the k smallest magnitudes of x end, and whether all are
 // finite; where they are not, there is no Cut. 0 ≤ k ≤ len(x).
 func (s *Selector) Smallest(x []float32, k int) (cut Cut, finite bool) {
-	var counts [digits]int
-	for _, v := range x {
-		counts[Magnitude(v)>>mantissaBits]++
+	b := bracket{0, signless}
+	if k == 0 {
+		b.low = signless // nothing is sought: no number is taken out
+	} else if len(x) > few {
+		b = s.around(x, k)
 	}
-	if counts[infinite] > 0 {
+	keys, below, largest := s.within(x, b)
+	if largest >= infinite {
 		return Cut{}, false
 	}
 	if k == 0 {
 		return Cut{}, true
 	}
-	digit, below := find(&counts, k)
-	s.keys = s.keys[:0]
-	if cap(s.keys) < counts[digit] {
-		s.keys = make([]uint32, 0, len(x))
+	if k <= below || k > below+len(keys) { // the sample misled
+		b = bracket{0, signless}
+		keys, below, _ = s.within(x, b)
 	}
-	s.keys = s.keys[:counts[digit]]
-	n := 0
-	for _, v := range x {
-		if bits := Magnitude(v); bits>>mantissaBits == digit {
-			s.keys[n] = bits
-			n++
+	for len(keys) > few && b.low < b.high {
+		next := s.around(keys, k-below)
+		more, within, _ := kern.Bracket(keys[:len(keys)+kern.Slack], keys, next.low, next.high)
+		if k-below <= more || k-below > more+within {
+			keys, below, _ = s.within(x, b)
+			break
+		}
+		if b, below = next, below+more; within > len(keys)/2 { // many ties: brackets hold them all
+			keys = keys[:within]
+			break
+		}
+		keys = keys[:within]
+	}
+	cut.Bits = b.kth(keys, k-below)
+	less := CountBelow(keys, cut.Bits)
+	cut.Below = below + less
+	cut.Equal = CountBelow(keys, cut.Bits+1) - less
+	return cut, true
+}
+
+// A bracket is a range of magnitudes, by their bits, both ends included.
+type bracket struct{ low, high uint32 }
+
+// kth returns the k-th smallest of magnitudes that all lie in the bracket.
+func (b bracket) kth(x []float32, k int) uint32 {
+	unknown := bits.Len32(b.low ^ b.high)
+	found := b.low >> unknown << unknown
+	for bit := uint32(1) << unknown >> 1; bit > 0; bit >>= 1 {
+		if CountBelow(x, found|bit) < k {
+			found |= bit
 		}
 	}
-	cut = Cut{Below: below, Equal: n}
-	for shift := mantissaBits - digitBits; ; shift = max(shift-digitBits, 0) {
-		s.narrow(&cut, shift, k)
-		if shift == 0 {
-			cut.Bits = s.keys[0]
-			return cut, true
+	return found
+}
+
+// around returns a bracket that the k-th smallest magnitude is almost surely in: as
+// many ranks to both sides as a sample's is off by chance, 3.5 standard deviations.
+func (s *Selector) around(x []float32, k int) bracket {
+	for i := range s.sample {
+		s.sample[i] = x[i*len(x)/samples]
+	}
+	share := float64(k) / float64(len(x))
+	rank, margin := share*samples, 2+3.5*math.Sqrt(samples*share*(1-share))
+	all := bracket{0, signless}
+	b := all
+	if r := int(rank - margin); r >= 1 {
+		b.low = all.kth(s.sample[:], r)
+	}
+	if r := int(math.Ceil(rank + margin)); r <= samples {
+		b.high = all.kth(s.sample[:], r)
+	}
+	return b
+}
+
+// A pass takes the magnitudes in a bracket out of x.
+type pass struct {
+	*Selector
+	x []float32
+	bracket
+}
+
+// A part is what one goroutine of a pass has found.
+type part struct {
+	keys    []float32
+	below   int
+	largest uint32
+	_       [64]byte // no two in one cache line
+}
+
+// block is how many numbers are passed at once: scratch memory grows with what is
+// found.
+const block = 4096
+
+// passNS is the time of a number in a pass, in nanoseconds.
+const passNS = 0.12
+
+// within returns the magnitudes in a bracket, with room for kern.Slack more, how
+// many are below it, and the greatest of all.
+func (s *Selector) within(x []float32, b bracket) (keys []float32, below int, largest uint32) {
+	parts := parallel.Parts(len(x), passNS)
+	for len(s.parts) < parts {
+		s.parts = append(s.parts, part{})
+	}
+	s.pass = pass{s, x, b}
+	parallel.Run(&s.pass, len(x), passNS)
+	s.pass.x = nil
+	for i := range s.parts[:parts] {
+		p := &s.parts[i]
+		below += p.below
+		largest = max(largest, p.largest)
+		if i > 0 {
+			s.parts[0].keys = append(s.parts[0].keys, p.keys...)
 		}
+	}
+	return room(s.parts[0].keys, kern.Slack), below, largest
+}
+
+func (p *pass) Part(number, lo, hi int) {
+	out := &p.parts[number]
+	out.keys, out.below, out.largest = out.keys[:0], 0, 0
+	for ; lo < hi; lo += block {
+		x := p.x[lo:min(lo+block, hi)]
+		out.keys = room(out.keys, len(x)+kern.Slack)
+		n := len(out.keys)
+		below, within, largest := kern.Bracket(out.keys[n:n+len(x)+kern.Slack], x, p.low, p.high)
+		out.keys = out.keys[:n+within]
+		out.below += below
+		out.largest = max(out.largest, largest)
 	}
 }
 
-// narrow keeps of the candidates those that have the digit at a shift that the k-th
-// smallest has. All of them agree above it.
-func (s *Selector) narrow(cut *Cut, shift, k int) {
-	var counts [digits]int
-	for _, key := range s.keys {
-		counts[key>>shift&(digits-1)]++
+// room returns keys with capacity for so many more.
+func room(keys []float32, more int) []float32 {
+	if cap(keys)-len(keys) < more {
+		keys = append(make([]float32, 0, 2*(len(keys)+more)), keys...)
 	}
-	digit, below := find(&counts, k-cut.Below)
-	n := 0
-	for _, key := range s.keys {
-		if key>>shift&(digits-1) == digit {
-			s.keys[n] = key
-			n++
-		}
-	}
-	s.keys = s.keys[:n]
-	cut.Below += below
-	cut.Equal = n
-}
-
-// find returns the digit that the k-th smallest has, by how often each digit
-// comes, and how many are below it.
-func find(counts *[digits]int, k int) (digit uint32, below int) {
-	for below+counts[digit] < k {
-		below += counts[digit]
-		digit++
-	}
-	return digit, below
+	return keys
 }

@@ -31,6 +31,7 @@ type group struct {
 
 // groups are all there are, each in the file of its name.
 var groups = []group{
+	{"bracket", bracket},
 	{"dot", dot},
 	{"exp", exp},
 	{"gemm", gemm},
@@ -40,6 +41,7 @@ var groups = []group{
 	{"shares", shares},
 	{"signs", signs},
 	{"transpose", transpose},
+	{"nm", nm},
 }
 
 func main() {
