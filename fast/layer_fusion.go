@@ -1,10 +1,14 @@
 package fast
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"github.com/squishspec/squishspec/fast/internal/dots"
+	"github.com/squishspec/squishspec/fast/internal/kern"
+	"github.com/squishspec/squishspec/fast/internal/parallel"
 	"github.com/squishspec/squishspec/spec"
 )
 
@@ -13,7 +17,9 @@ import (
 // spec.LayerFusionPlanner.
 //
 // Two layers are read once: their dot product, both lengths and whether they are
-// finite come from one pass. A plan reads each layer at most twice.
+// finite come from one pass. A plan reads each layer at most twice. Large layers are
+// cut for several goroutines; beyond its results an instance needs 24 bytes for 4096
+// weights.
 func NewLayerFusion(c spec.LayerFusionConfig) (spec.LayerFusion, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -24,6 +30,10 @@ func NewLayerFusion(c spec.LayerFusionConfig) (spec.LayerFusion, error) {
 type layerFusion struct {
 	config spec.LayerFusionConfig
 	stats  spec.LayerFusionStats
+
+	// Scratch.
+	pair  dots.Pair
+	blend layerBlend
 }
 
 func (f *layerFusion) CosineSimilarity(dst *float64, a, b []float32) error {
@@ -42,9 +52,6 @@ func (f *layerFusion) ShouldFuse(dst *bool, weightsA, weightsB []float32) error 
 	return nil
 }
 
-// Fuse recognises weights that are not finite by what they fuse to: an average of
-// finite numbers is finite, and neither ±Inf nor NaN, times 0 included, comes to a
-// finite sum.
 func (f *layerFusion) Fuse(dst *[]float32, weightsA, weightsB []float32, w float64) error {
 	if err := f.checkSizes("weights_a", weightsA, "weights_b", weightsB); err != nil {
 		return err
@@ -52,18 +59,8 @@ func (f *layerFusion) Fuse(dst *[]float32, weightsA, weightsB []float32, w float
 	if err := f.config.CheckWeight(w); err != nil {
 		return err
 	}
-	fused := spec.Resize(*dst, len(weightsA))
-	*dst = fused
-	weightsB = weightsB[:len(weightsA)]
-	v := 1 - w
-	const exponent = 0x7f800000 // all ones of NaN and ±Inf only
-	isFinite := true
-	for i, a := range weightsA {
-		x := float32(w*float64(a) + v*float64(weightsB[i]))
-		isFinite = isFinite && math.Float32bits(x)&exponent != exponent
-		fused[i] = x
-	}
-	if !isFinite {
+	*dst = spec.Resize(*dst, len(weightsA))
+	if !f.blend.write(*dst, weightsA, weightsB, w) {
 		return rejectPair("weights_a", weightsA, "weights_b", weightsB)
 	}
 	f.stats.Fusions++
@@ -76,27 +73,23 @@ func (f *layerFusion) PlanFusions(dst *spec.FusionPlan, layers [][]float32) erro
 		return err
 	}
 	dst.Pairs = dst.Pairs[:0]
-	square := math.NaN() // of layer i, where a comparison with the layer before has found it
+	compared := -1 // the last layer that has been
 	for i := 0; i < len(layers); i++ {
-		if math.IsNaN(square) {
-			_, square = dots.WithSquare(layers[i], layers[i])
-			if !isFiniteSquare(square) {
+		if i+1 == len(layers) {
+			if compared < i && !isFiniteSquare(dots.Square(layers[i])) {
 				return rejectStack(layers, i)
 			}
-		}
-		if i+1 == len(layers) {
 			break
 		}
-		dot, next := dots.WithSquare(layers[i+1], layers[i])
-		if !isFiniteSquare(next) {
-			return rejectStack(layers, i+1)
+		dot, square, next := f.pair.WithSquares(layers[i], layers[i+1])
+		if !isFiniteSquare(square) || !isFiniteSquare(next) {
+			return cmp.Or(rejectStack(layers, i), rejectStack(layers, i+1))
 		}
+		compared = i + 1
 		if layerCosine(dot, square, next) >= f.config.SimilarityThreshold {
 			dst.Pairs = append(dst.Pairs, spec.LayerPair{First: i, Second: i + 1})
 			i++
-			next = math.NaN()
 		}
-		square = next
 	}
 	layerBytes := 4 * int64(len(layers[0]))
 	dst.BytesBefore = int64(len(layers)) * layerBytes
@@ -110,11 +103,48 @@ func (f *layerFusion) similarity(nameA string, a []float32, nameB string, b []fl
 	if err := f.checkSizes(nameA, a, nameB, b); err != nil {
 		return 0, err
 	}
-	dot, squareA, squareB := dots.WithSquares(a, b)
+	dot, squareA, squareB := f.pair.WithSquares(a, b)
 	if !isFiniteSquare(squareA) || !isFiniteSquare(squareB) {
 		return 0, rejectPair(nameA, a, nameB, b)
 	}
 	return layerCosine(dot, squareA, squareB), nil
+}
+
+// A layerBlend writes w·a + (1−w)·b.
+//
+// Halves, the usual weights, are had by one addition in float32, at the speed of the
+// memory: only where a sum is beyond float32, and for other weights, is it float64.
+// Both round once. What is not finite shows in what it fuses to: an average of
+// finite numbers is finite, and neither ±Inf nor NaN, times 0 included, comes to a
+// finite sum.
+type layerBlend struct {
+	dst, a, b   []float32
+	w           float64
+	isNotFinite atomic.Bool
+}
+
+// write returns whether all is finite.
+func (l *layerBlend) write(dst, a, b []float32, w float64) bool {
+	l.dst, l.a, l.b, l.w = dst, a, b[:len(a)], w
+	l.isNotFinite.Store(false)
+	const ns = 0.25 // a weight
+	parallel.Run(l, len(a), ns)
+	l.dst, l.a, l.b = nil, nil, nil
+	return !l.isNotFinite.Load()
+}
+
+func (l *layerBlend) Part(_, lo, hi int) {
+	const block = 1 << 14
+	for ; lo < hi; lo += block {
+		end := min(lo+block, hi)
+		dst, a, b := l.dst[lo:end], l.a[lo:end], l.b[lo:end]
+		if l.w == 0.5 && kern.Average(dst, a, b) {
+			continue
+		}
+		if !kern.Blend(dst, a, b, l.w, 1-l.w) {
+			l.isNotFinite.Store(true)
+		}
+	}
 }
 
 // layerCosine takes one root of both squared lengths: of equal layers it is exactly their

@@ -1,8 +1,8 @@
-// Package dots computes dot products and squared lengths in float64, in one pass
-// over a row: what cosines and norms need.
+// Package dots computes dot products and squared lengths, in one pass over a row:
+// what cosines and norms need.
 package dots
 
-// WithSquare returns x·w and x·x, of slices of one length. Two sums of each keep
+// WithSquare returns x·w and x·x in float64, of slices of one length. Two sums of each keep
 // four chains of additions going.
 func WithSquare(x, w []float32) (dot, square float64) {
 	w = w[:len(x)]
@@ -21,20 +21,4 @@ func WithSquare(x, w []float32) (dot, square float64) {
 		s0 += a * a
 	}
 	return d0 + d1, s0 + s1
-}
-
-// Square returns x·x. Four sums keep four chains of additions going.
-func Square(x []float32) float64 {
-	var s0, s1, s2, s3 float64
-	for ; len(x) >= 4; x = x[4:] {
-		a, b, c, d := float64(x[0]), float64(x[1]), float64(x[2]), float64(x[3])
-		s0 += a * a
-		s1 += b * b
-		s2 += c * c
-		s3 += d * d
-	}
-	for _, v := range x {
-		s0 += float64(v) * float64(v)
-	}
-	return (s0 + s1) + (s2 + s3)
 }

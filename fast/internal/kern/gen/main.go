@@ -31,8 +31,10 @@ type group struct {
 
 // groups are all there are, each in the file of its name.
 var groups = []group{
+	{"average", average},
 	{"bracket", bracket},
 	{"dot", dot},
+	{"dotsquares", dotSquares},
 	{"exp", exp},
 	{"gemm", gemm},
 	{"log", logarithm},
