@@ -31,8 +31,9 @@ func TestMaskKeepsTheLargestOfEveryGroup(t *testing.T) {
 		some := rapid.SampledFrom([]float32{0, float32(math.Copysign(0, -1)), 1, -1, 2, 0x1p-149, -0x1p-149, math.MaxFloat32, -math.MaxFloat32})
 		weights := rapid.SliceOfN(rapid.OneOf(some, rapid.Float32Range(-4, 4)), 3*m, 3*m).Draw(t, "weights")
 		keep, pruned := make([]bool, len(weights)), make([]float32, len(weights))
-		New(n, m).Mask(keep, weights)
-		Select(pruned, weights, keep)
+		if !New(n, m).Prune(pruned, keep, weights) {
+			t.Fatalf("%v is taken for not finite", weights)
+		}
 		for g := 0; g < len(weights); g += m {
 			if want := kept(weights[g:g+m], n); !slices.Equal(keep[g:g+m], want) {
 				t.Fatalf("%d of %v: got %v, want %v", n, weights[g:g+m], keep[g:g+m], want)
@@ -50,15 +51,16 @@ func TestMaskKeepsTheLargestOfEveryGroup(t *testing.T) {
 	})
 }
 
-// Every order and every tie of four magnitudes.
-func TestMaskOf4Exhaustively(t *testing.T) {
-	for code := range 4 * 4 * 4 * 4 {
-		w := []float32{float32(code & 3), -float32(code >> 2 & 3), float32(code >> 4 & 3), -float32(code >> 6)}
-		for n := 1; n < 4; n++ {
-			keep := make([]bool, 4)
-			New(n, 4).Mask(keep, w)
-			if want := kept(w, n); !slices.Equal(keep, want) {
-				t.Errorf("%d of %v: got %v, want %v", n, w, keep, want)
+// Whatever a group has that is not finite, it is found, and nothing panics.
+func TestPruneSeesWhatIsNotFinite(t *testing.T) {
+	for _, m := range []int{2, 4, 7, longest, longest + 1} {
+		for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+			for at := range 2 * m {
+				weights := make([]float32, 2*m)
+				weights[at] = float32(bad)
+				if New(1, m).Prune(make([]float32, 2*m), make([]bool, 2*m), weights) {
+					t.Errorf("%v at %d of groups of %d is taken for finite", bad, at, m)
+				}
 			}
 		}
 	}

@@ -56,6 +56,13 @@ func CountBelow(x []float32, limit uint32) (below int) {
 // Magnitude returns the bits of |x|, which are ordered as magnitudes are.
 func Magnitude(x float32) uint32 { return math.Float32bits(x) & signless }
 
+// Largest returns the bits of the greatest magnitude of x, 0 of none, above those of
+// +Inf where there is a NaN.
+func (s *Selector) Largest(x []float32) uint32 {
+	_, _, largest := s.within(x, bracket{signless, signless})
+	return largest
+}
+
 // Smallest returns where the k smallest magnitudes of x end, and whether all are
 // finite; where they are not, there is no Cut. 0 ≤ k ≤ len(x).
 func (s *Selector) Smallest(x []float32, k int) (cut Cut, finite bool) {
