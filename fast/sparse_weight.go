@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/squishspec/squishspec/fast/internal/nm"
+	"github.com/squishspec/squishspec/fast/internal/radix"
 	"github.com/squishspec/squishspec/fast/internal/sparse"
 	"github.com/squishspec/squishspec/spec"
 )
@@ -23,7 +24,7 @@ func NewSparseWeight(c spec.SparseWeightConfig) (spec.SparseWeight, error) {
 	case spec.FormatNM:
 		s.format = groups
 	case spec.FormatNMPacked:
-		s.format = sparse.Packed{NM: groups, Bits: c.PlaceBits()}
+		s.format = sparse.NewPacked(c.N, c.M, c.PlaceBits())
 	case spec.FormatCSR:
 		s.format = sparse.CSR{}
 	case spec.FormatBitmap:
@@ -36,41 +37,69 @@ type sparseWeight struct {
 	config     spec.SparseWeightConfig
 	format     sparse.Index
 	rows, cols int // 0 before anything is stored
-	index      []uint8
-	values     []float32 // row by row, ascending columns
-	stats      spec.SparseWeightStats
+	sparseStored
+	stats spec.SparseWeightStats
 
+	next     sparseStored // what may be stored, if all is finite
 	selector *nm.Selector
 	mask     []bool   // of a row
 	columns  []uint32 // of a row
 }
 
+type sparseStored struct {
+	index  []uint8
+	values []float32 // row by row, ascending columns
+}
+
+// Compress writes beside what is stored, which is still there where a weight is not
+// finite: a group keeps its greatest magnitude, and so a value shows it.
 func (s *sparseWeight) Compress(weights spec.Matrix) error {
-	if err := s.config.CheckWeights(weights); err != nil {
-		return err
+	if !isMatrix(weights) || s.config.CheckShape(weights.Rows, weights.Cols) != nil {
+		return s.config.CheckWeights(weights)
 	}
-	s.rows, s.cols = weights.Rows, weights.Cols
-	s.index = s.format.Begin(s.index, s.rows, s.cols)
-	s.values = s.values[:0]
-	for r := range s.rows {
-		row := weights.Row(r)
-		if s.config.Format.IsNM() {
-			s.mask = spec.Resize(s.mask, s.cols)
-			s.selector.Mask(s.mask, row)
-			s.columns = sparse.Marked(s.columns[:0], s.mask)
+	rows, cols := weights.Rows, weights.Cols
+	next := &s.next
+	next.index, next.values = s.format.Begin(next.index, rows, cols), next.values[:0]
+	coder, _ := s.format.(sparse.Coder)
+	if coder != nil && !coder.Codes(cols) {
+		coder = nil
+	}
+	for r := range rows {
+		var largest uint32
+		if coder != nil {
+			next.index, next.values, largest = coder.Compress(next.index, next.values, rows, cols, r, weights.Row(r))
 		} else {
-			s.columns = sparse.NonZeros(s.columns[:0], row)
+			largest = s.compressRow(next, weights, r)
 		}
-		s.index = s.format.Append(s.index, s.rows, s.cols, r, s.columns)
-		s.values = slices.Grow(s.values, len(s.columns))
-		values := s.values[len(s.values):][:len(s.columns)]
-		for i, c := range s.columns {
-			values[i] = row[c]
+		if largest >= math.Float32bits(float32(math.Inf(1))) {
+			return s.config.CheckWeights(weights)
 		}
-		s.values = s.values[:len(s.values)+len(values)]
 	}
+	s.sparseStored, s.next = s.next, s.sparseStored
+	s.rows, s.cols = rows, cols
 	s.stats.Compressions++
 	return nil
+}
+
+// compressRow adds row r by its columns, and returns the bits of its greatest
+// magnitude.
+func (s *sparseWeight) compressRow(next *sparseStored, weights spec.Matrix, r int) (largest uint32) {
+	row := weights.Row(r)
+	if s.config.Format.IsNM() {
+		s.mask = spec.Resize(s.mask, len(row))
+		s.selector.Mask(s.mask, row)
+		s.columns = sparse.Marked(s.columns[:0], s.mask)
+	} else {
+		s.columns = sparse.NonZeros(s.columns[:0], row)
+	}
+	next.index = s.format.Append(next.index, weights.Rows, weights.Cols, r, s.columns)
+	n := len(next.values)
+	next.values = slices.Grow(next.values, len(s.columns))[:n+len(s.columns)]
+	for i, c := range s.columns {
+		largest = max(largest, radix.Magnitude(row[c]))
+		next.values[n+i] = row[c]
+	}
+	return largest
 }
 
 func (s *sparseWeight) Decompress(dst *spec.Matrix) error {
@@ -78,11 +107,17 @@ func (s *sparseWeight) Decompress(dst *spec.Matrix) error {
 		return s.config.NothingStored()
 	}
 	dst.Resize(s.rows, s.cols)
-	clear(dst.Data)
+	coder, _ := s.format.(sparse.Coder)
+	isCoded := coder != nil && coder.Codes(s.cols)
 	values := s.values
 	for r := range s.rows {
-		s.columns = s.format.Row(s.columns[:0], s.index, s.rows, s.cols, r)
 		row := dst.Row(r)
+		if isCoded {
+			values = values[coder.Expand(row, values, s.index, s.rows, s.cols, r):]
+			continue
+		}
+		s.columns = s.format.Row(s.columns[:0], s.index, s.rows, s.cols, r)
+		clear(row)
 		stored := values[:len(s.columns)]
 		for i, c := range s.columns {
 			row[c] = stored[i]
@@ -170,8 +205,8 @@ func (s *sparseWeight) Unpack(packed []uint8, rows, cols int) error {
 		}
 	}
 	s.rows, s.cols = rows, cols
-	s.index = append(s.index[:0], index...)
-	s.values = spec.Resize(s.values, n)
+	s.index = sparse.Room(append(s.index[:0], index...))
+	s.values = sparse.Room(spec.Resize(s.values, n))
 	for i := range s.values {
 		s.values[i] = math.Float32frombits(binary.LittleEndian.Uint32(values[4*i:]))
 	}

@@ -15,10 +15,12 @@ var indexes = []struct {
 	n, m int // N of M, 0 for any number
 }{
 	{"2:4", NM{2, 4}, 2, 4},
+	{"1:4", NM{1, 4}, 1, 4},
 	{"3:5", NM{3, 5}, 3, 5},
-	{"packed 2:4", Packed{NM{2, 4}, 2}, 2, 4},
-	{"packed 3:5", Packed{NM{3, 5}, 3}, 3, 5},
-	{"packed 1:300", Packed{NM{1, 300}, 9}, 1, 300},
+	{"packed 2:4", NewPacked(2, 4, 2), 2, 4},
+	{"packed 3:4", NewPacked(3, 4, 2), 3, 4},
+	{"packed 3:5", NewPacked(3, 5, 3), 3, 5},
+	{"packed 1:300", NewPacked(1, 300, 9), 1, 300},
 	{"CSR", CSR{}, 0, 1},
 	{"bitmap", Bitmap{}, 0, 1},
 }
@@ -81,6 +83,59 @@ func TestRowsComeBack(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// A Coder writes the bytes that its Index writes from the columns, and reads them.
+func TestCodersWriteTheIndex(t *testing.T) {
+	for _, x := range indexes {
+		coder, ok := x.Index.(Coder)
+		if !ok {
+			continue
+		}
+		t.Run(x.name, func(t *testing.T) {
+			coded := 0
+			rapid.Check(t, func(t *rapid.T) {
+				rows, cols := rapid.IntRange(1, 5).Draw(t, "rows"), x.m*rapid.IntRange(1, 70).Draw(t, "groups")
+				if !coder.Codes(cols) {
+					return
+				}
+				coded++
+				var wantValues, values []float32
+				var dense []float32
+				want, b := x.Begin(nil, rows, cols), x.Begin(nil, rows, cols)
+				for r := range rows {
+					columns := drawRow(t, x.n, x.m, cols)
+					row := make([]float32, cols)
+					for i, c := range columns {
+						row[c] = float32(i + 1)
+						wantValues = append(wantValues, row[c])
+					}
+					dense = append(dense, row...)
+					want = x.Append(want, rows, cols, r, columns)
+					var largest uint32
+					b, values, largest = coder.Compress(b, values, rows, cols, r, row)
+					if got := math.Float32frombits(largest); got != float32(len(columns)) {
+						t.Fatalf("row %d: largest %v, want %v", r, got, len(columns))
+					}
+				}
+				if !slices.Equal(b, want) || !slices.Equal(values, wantValues) {
+					t.Fatalf("%v, %v, want %v, %v", b, values, want, wantValues)
+				}
+				rest := values
+				for r := range rows {
+					row := slices.Repeat([]float32{9}, cols)
+					n := coder.Expand(row, rest, b, rows, cols, r)
+					rest = rest[n:]
+					if !slices.Equal(row, dense[r*cols:][:cols]) {
+						t.Fatalf("row %d: got %v, want %v", r, row, dense[r*cols:][:cols])
+					}
+				}
+			})
+			if coded == 0 && x.m == 4 {
+				t.Error("nothing was coded")
+			}
 		})
 	}
 }

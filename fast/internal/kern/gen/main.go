@@ -44,6 +44,7 @@ var groups = []group{
 	{"signs", signs},
 	{"transpose", transpose},
 	{"nm", nm},
+	{"nonzero", nonZero},
 }
 
 func main() {

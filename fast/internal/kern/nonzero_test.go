@@ -1,0 +1,36 @@
+package kern
+
+import (
+	"encoding/binary"
+	"math"
+	"testing"
+)
+
+func TestCompressNonZero(t *testing.T) {
+	eachLength(t, func(t *testing.T, n int, m *memory) {
+		for _, draw := range []style{few, anything, ordinary} {
+			x, values, columns := floats(m, n, draw), take[float32](m, n+Slack), take[byte](m, 2*(n+Slack))
+			count, largest := CompressNonZero(values, columns, x)
+			var want []float32
+			var places []int
+			var wantLargest uint32
+			for i, v := range x {
+				wantLargest = max(wantLargest, math.Float32bits(v)&signless)
+				if v != 0 {
+					want, places = append(want, v), append(places, i)
+				}
+			}
+			if count != len(want) || largest != wantLargest {
+				t.Errorf("%d numbers, largest %x, want %d, %x", count, largest, len(want), wantLargest)
+				continue
+			}
+			sameBits(t, "values", values[:count], want)
+			for i, p := range places {
+				if got := binary.LittleEndian.Uint16(columns[2*i:]); int(got) != p {
+					t.Errorf("column %d is %d, want %d", i, got, p)
+					break
+				}
+			}
+		}
+	})
+}

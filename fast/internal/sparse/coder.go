@@ -1,0 +1,103 @@
+package sparse
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/squishspec/squishspec/fast/internal/kern"
+)
+
+// A Coder writes and reads rows of weights without a list of columns between: the
+// same bytes as the Index that it is, by a kernel.
+type Coder interface {
+	Index
+	// Codes reports whether it does so for rows of so many columns.
+	Codes(cols int) bool
+	// Compress adds row r to an index and values with all rows before, and returns the
+	// bits of its greatest magnitude: above those of +Inf where there is a NaN.
+	Compress(b []uint8, values []float32, rows, cols, r int, row []float32) ([]uint8, []float32, uint32)
+	// Expand writes row r, whose values begin the given ones, and returns how many they
+	// are. Behind the last of b and of values there is Room.
+	Expand(row, values []float32, b []uint8, rows, cols, r int) int
+}
+
+// Room returns s with so much capacity behind its last element that a Coder may read
+// there.
+func Room[T uint8 | float32](s []T) []T { return slices.Grow(s, 2*kern.Slack) }
+
+// more returns s with so many more elements, and Room behind them.
+func more[T uint8 | float32](s []T, n int) []T { return slices.Grow(s, n+2*kern.Slack)[:len(s)+n] }
+
+func (CSR) Codes(cols int) bool { return cols <= Short }
+
+func (CSR) Compress(b []uint8, values []float32, rows, cols, r int, row []float32) ([]uint8, []float32, uint32) {
+	at, n := len(b), len(values)
+	b, values = more(b, 2*cols), more(values, cols)
+	count, largest := kern.CompressNonZero(values[n:], b[at:], row)
+	binary.LittleEndian.PutUint32(b[4*r+4:], uint32(n+count))
+	return b[:at+2*count], values[:n+count], largest
+}
+
+func (CSR) Expand(row, values []float32, b []uint8, rows, cols, r int) int {
+	from, to := int(binary.LittleEndian.Uint32(b[4*r:])), int(binary.LittleEndian.Uint32(b[4*r+4:]))
+	columns := b[4*(rows+1)+2*from : 4*(rows+1)+2*to]
+	clear(row)
+	values = values[:to-from]
+	for ; len(columns) >= 8 && len(values) >= 4; columns, values = columns[8:], values[4:] {
+		four, v := binary.LittleEndian.Uint64(columns), (*[4]float32)(values)
+		row[uint16(four)] = v[0]
+		row[uint16(four>>16)] = v[1]
+		row[uint16(four>>32)] = v[2]
+		row[four>>48] = v[3]
+	}
+	for i, v := range values {
+		row[binary.LittleEndian.Uint16(columns[2*i:])] = v
+	}
+	return to - from
+}
+
+func (x NM) Codes(int) bool { return x.M == 4 }
+
+func (x NM) Compress(b []uint8, values []float32, rows, cols, r int, row []float32) ([]uint8, []float32, uint32) {
+	at, n := len(b), len(values)
+	kept := x.values(1, cols)
+	b, values = more(b, 2*kept), more(values, kept)
+	largest := kern.Compress4(values[n:], b[at:], row, x.N)
+	return b, values, largest
+}
+
+func (x NM) Expand(row, values []float32, b []uint8, rows, cols, r int) int {
+	kept := x.values(1, cols)
+	kern.Expand4(row, values, b[2*r*kept:], x.N)
+	return kept
+}
+
+// Codes for rows that begin with a byte: four places of 2 bits are one.
+func (x Packed) Codes(cols int) bool { return x.M == 4 && cols <= Short && x.values(1, cols)%4 == 0 }
+
+func (x Packed) Compress(b []uint8, values []float32, rows, cols, r int, row []float32) ([]uint8, []float32, uint32) {
+	n, kept := len(values), x.values(1, cols)
+	values = more(values, kept)
+	x.scratch.columns = more(x.scratch.columns[:0], 2*kept)
+	columns := x.scratch.columns
+	largest := kern.Compress4(values[n:], columns, row, x.N)
+	for at := r * kept / 4; len(columns) > 0; at, columns = at+1, columns[8:] {
+		four := binary.LittleEndian.Uint64(columns) & 0x0003_0003_0003_0003
+		b[at] = uint8(four | four>>14 | four>>28 | four>>42)
+	}
+	return b, values, largest
+}
+
+func (x Packed) Expand(row, values []float32, b []uint8, rows, cols, r int) int {
+	kept := x.values(1, cols)
+	x.scratch.columns = more(x.scratch.columns[:0], 2*kept)
+	columns := x.scratch.columns
+	for i, four := range b[r*kept/4:][:kept/4] {
+		for k := range 4 {
+			column := (4*i+k)/x.N*4 + int(four>>(2*k)&3)
+			binary.LittleEndian.PutUint16(columns[8*i+2*k:], uint16(column))
+		}
+	}
+	kern.Expand4(row, values, columns, x.N)
+	return kept
+}
