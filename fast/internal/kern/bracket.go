@@ -10,7 +10,7 @@ const signless = math.MaxInt32
 
 // Bracket writes the magnitudes of x between low and high, both included and given
 // by their bits, into dst, which has room for Slack numbers more than x has and may
-// begin where x does. It returns how many are below low and how many in the bracket, and the bits of the
+// begin where x does, or before it. It returns how many are below low and how many in the bracket, and the bits of the
 // greatest of all.
 //
 // That is one step of a selection: what is sought is in the bracket, and the rest

@@ -513,7 +513,7 @@ DATA tails<>+60(SB)/4, $0x00000000
 GLOBL tails<>(SB), RODATA|NOPTR, $64
 
 // func compress4AVX512(values *float32, columns *byte, x *float32, count int, n int) uint32
-// Requires: AVX, AVX2, AVX512DQ, AVX512F, AVX512VL, BMI2
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI2, AVX512VL, BMI2
 TEXT ·compress4AVX512(SB), NOSPLIT, $0-44
 	MOVQ         values+0(FP), AX
 	MOVQ         columns+8(FP), CX
@@ -548,10 +548,9 @@ one3:
 	KMOVW         K1, R8
 	VPCOMPRESSD.Z Z4, K1, Z4
 	VMOVUPS       Z4, (AX)
-	VPBROADCASTD  BX, Z4
-	VPADDD        lanes<>+0(SB), Z4, Z4
-	VPCOMPRESSD.Z Z4, K1, Z4
-	VPMOVDW       Z4, Y4
+	VPBROADCASTW  BX, Y4
+	VPADDW        words<>+0(SB), Y4, Y4
+	VPCOMPRESSW.Z Y4, K1, Y4
 	VMOVDQU       Y4, (CX)
 	LEAQ          (AX)(DI*4), AX
 	LEAQ          (CX)(DI*2), CX
@@ -580,10 +579,9 @@ rest4:
 	KMOVW         K1, DX
 	VPCOMPRESSD.Z Z4, K1, Z1
 	VMOVUPS       Z1, (AX)
-	VPBROADCASTD  BX, Z1
-	VPADDD        lanes<>+0(SB), Z1, Z1
-	VPCOMPRESSD.Z Z1, K1, Z1
-	VPMOVDW       Z1, Y1
+	VPBROADCASTW  BX, Y1
+	VPADDW        words<>+0(SB), Y1, Y1
+	VPCOMPRESSW.Z Y1, K1, Y1
 	VMOVDQU       Y1, (CX)
 
 end5:
@@ -612,10 +610,9 @@ one7:
 	KMOVW         K1, R8
 	VPCOMPRESSD.Z Z4, K1, Z4
 	VMOVUPS       Z4, (AX)
-	VPBROADCASTD  BX, Z4
-	VPADDD        lanes<>+0(SB), Z4, Z4
-	VPCOMPRESSD.Z Z4, K1, Z4
-	VPMOVDW       Z4, Y4
+	VPBROADCASTW  BX, Y4
+	VPADDW        words<>+0(SB), Y4, Y4
+	VPCOMPRESSW.Z Y4, K1, Y4
 	VMOVDQU       Y4, (CX)
 	LEAQ          (AX)(DI*4), AX
 	LEAQ          (CX)(DI*2), CX
@@ -644,10 +641,9 @@ rest8:
 	KMOVW         K1, DX
 	VPCOMPRESSD.Z Z4, K1, Z1
 	VMOVUPS       Z1, (AX)
-	VPBROADCASTD  BX, Z1
-	VPADDD        lanes<>+0(SB), Z1, Z1
-	VPCOMPRESSD.Z Z1, K1, Z1
-	VPMOVDW       Z1, Y1
+	VPBROADCASTW  BX, Y1
+	VPADDW        words<>+0(SB), Y1, Y1
+	VPCOMPRESSW.Z Y1, K1, Y1
 	VMOVDQU       Y1, (CX)
 
 end9:
@@ -676,10 +672,9 @@ one11:
 	KMOVW         K1, R8
 	VPCOMPRESSD.Z Z4, K1, Z4
 	VMOVUPS       Z4, (AX)
-	VPBROADCASTD  BX, Z4
-	VPADDD        lanes<>+0(SB), Z4, Z4
-	VPCOMPRESSD.Z Z4, K1, Z4
-	VPMOVDW       Z4, Y4
+	VPBROADCASTW  BX, Y4
+	VPADDW        words<>+0(SB), Y4, Y4
+	VPCOMPRESSW.Z Y4, K1, Y4
 	VMOVDQU       Y4, (CX)
 	LEAQ          (AX)(DI*4), AX
 	LEAQ          (CX)(DI*2), CX
@@ -708,10 +703,9 @@ rest12:
 	KMOVW         K1, DX
 	VPCOMPRESSD.Z Z4, K1, Z1
 	VMOVUPS       Z1, (AX)
-	VPBROADCASTD  BX, Z1
-	VPADDD        lanes<>+0(SB), Z1, Z1
-	VPCOMPRESSD.Z Z1, K1, Z1
-	VPMOVDW       Z1, Y1
+	VPBROADCASTW  BX, Y1
+	VPADDW        words<>+0(SB), Y1, Y1
+	VPCOMPRESSW.Z Y1, K1, Y1
 	VMOVDQU       Y1, (CX)
 
 end13:
@@ -734,23 +728,23 @@ counted1:
 	VZEROUPPER
 	RET
 
-DATA lanes<>+0(SB)/4, $0x00000000
-DATA lanes<>+4(SB)/4, $0x00000001
-DATA lanes<>+8(SB)/4, $0x00000002
-DATA lanes<>+12(SB)/4, $0x00000003
-DATA lanes<>+16(SB)/4, $0x00000004
-DATA lanes<>+20(SB)/4, $0x00000005
-DATA lanes<>+24(SB)/4, $0x00000006
-DATA lanes<>+28(SB)/4, $0x00000007
-DATA lanes<>+32(SB)/4, $0x00000008
-DATA lanes<>+36(SB)/4, $0x00000009
-DATA lanes<>+40(SB)/4, $0x0000000a
-DATA lanes<>+44(SB)/4, $0x0000000b
-DATA lanes<>+48(SB)/4, $0x0000000c
-DATA lanes<>+52(SB)/4, $0x0000000d
-DATA lanes<>+56(SB)/4, $0x0000000e
-DATA lanes<>+60(SB)/4, $0x0000000f
-GLOBL lanes<>(SB), RODATA|NOPTR, $64
+DATA words<>+0(SB)/2, $0x0000
+DATA words<>+2(SB)/2, $0x0001
+DATA words<>+4(SB)/2, $0x0002
+DATA words<>+6(SB)/2, $0x0003
+DATA words<>+8(SB)/2, $0x0004
+DATA words<>+10(SB)/2, $0x0005
+DATA words<>+12(SB)/2, $0x0006
+DATA words<>+14(SB)/2, $0x0007
+DATA words<>+16(SB)/2, $0x0008
+DATA words<>+18(SB)/2, $0x0009
+DATA words<>+20(SB)/2, $0x000a
+DATA words<>+22(SB)/2, $0x000b
+DATA words<>+24(SB)/2, $0x000c
+DATA words<>+26(SB)/2, $0x000d
+DATA words<>+28(SB)/2, $0x000e
+DATA words<>+30(SB)/2, $0x000f
+GLOBL words<>(SB), RODATA|NOPTR, $32
 
 // func compress4AVX2(values *float32, columns *byte, x *float32, count int, n int) uint32
 // Requires: AVX, AVX2
@@ -1180,6 +1174,24 @@ end3:
 
 DATA word00000001<>+0(SB)/4, $0x00000001
 GLOBL word00000001<>(SB), RODATA|NOPTR, $4
+
+DATA lanes<>+0(SB)/4, $0x00000000
+DATA lanes<>+4(SB)/4, $0x00000001
+DATA lanes<>+8(SB)/4, $0x00000002
+DATA lanes<>+12(SB)/4, $0x00000003
+DATA lanes<>+16(SB)/4, $0x00000004
+DATA lanes<>+20(SB)/4, $0x00000005
+DATA lanes<>+24(SB)/4, $0x00000006
+DATA lanes<>+28(SB)/4, $0x00000007
+DATA lanes<>+32(SB)/4, $0x00000008
+DATA lanes<>+36(SB)/4, $0x00000009
+DATA lanes<>+40(SB)/4, $0x0000000a
+DATA lanes<>+44(SB)/4, $0x0000000b
+DATA lanes<>+48(SB)/4, $0x0000000c
+DATA lanes<>+52(SB)/4, $0x0000000d
+DATA lanes<>+56(SB)/4, $0x0000000e
+DATA lanes<>+60(SB)/4, $0x0000000f
+GLOBL lanes<>(SB), RODATA|NOPTR, $64
 
 DATA word00000010<>+0(SB)/4, $0x00000010
 GLOBL word00000010<>(SB), RODATA|NOPTR, $4

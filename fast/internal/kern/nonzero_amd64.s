@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func compressNonZeroAVX512(values *float32, columns *byte, x *float32, n int) (count int, largest uint32)
-// Requires: AVX, AVX2, AVX512DQ, AVX512F, AVX512VL, BMI2, POPCNT
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI2, AVX512VL, BMI2, POPCNT
 TEXT ·compressNonZeroAVX512(SB), NOSPLIT, $0-44
 	MOVQ         values+0(FP), AX
 	MOVQ         columns+8(FP), CX
@@ -28,10 +28,9 @@ rounds1:
 	KMOVW         K1, R9
 	VPCOMPRESSD.Z Z2, K1, Z2
 	VMOVUPS       Z2, (AX)(SI*4)
-	VPBROADCASTD  R8, Z2
-	VPADDD        lanes<>+0(SB), Z2, Z2
-	VPCOMPRESSD.Z Z2, K1, Z2
-	VPMOVDW       Z2, Y2
+	VPBROADCASTW  R8, Y2
+	VPADDW        words<>+0(SB), Y2, Y2
+	VPCOMPRESSW.Z Y2, K1, Y2
 	VMOVDQU       Y2, (CX)(SI*2)
 	POPCNTL       R9, R9
 	ADDQ          R9, SI
@@ -43,10 +42,9 @@ rounds1:
 	KMOVW         K1, R9
 	VPCOMPRESSD.Z Z2, K1, Z2
 	VMOVUPS       Z2, (AX)(SI*4)
-	VPBROADCASTD  R8, Z2
-	VPADDD        lanes<>+0(SB), Z2, Z2
-	VPCOMPRESSD.Z Z2, K1, Z2
-	VPMOVDW       Z2, Y2
+	VPBROADCASTW  R8, Y2
+	VPADDW        words<>+0(SB), Y2, Y2
+	VPCOMPRESSW.Z Y2, K1, Y2
 	VMOVDQU       Y2, (CX)(SI*2)
 	POPCNTL       R9, R9
 	ADDQ          R9, SI
@@ -66,10 +64,9 @@ one3:
 	KMOVW         K1, R9
 	VPCOMPRESSD.Z Z2, K1, Z2
 	VMOVUPS       Z2, (AX)(SI*4)
-	VPBROADCASTD  R8, Z2
-	VPADDD        lanes<>+0(SB), Z2, Z2
-	VPCOMPRESSD.Z Z2, K1, Z2
-	VPMOVDW       Z2, Y2
+	VPBROADCASTW  R8, Y2
+	VPADDW        words<>+0(SB), Y2, Y2
+	VPCOMPRESSW.Z Y2, K1, Y2
 	VMOVDQU       Y2, (CX)(SI*2)
 	POPCNTL       R9, R9
 	ADDQ          R9, SI
@@ -90,10 +87,9 @@ rest4:
 	KMOVW         K1, DX
 	VPCOMPRESSD.Z Z2, K1, Z0
 	VMOVUPS       Z0, (AX)(SI*4)
-	VPBROADCASTD  DI, Z0
-	VPADDD        lanes<>+0(SB), Z0, Z0
-	VPCOMPRESSD.Z Z0, K1, Z0
-	VPMOVDW       Z0, Y0
+	VPBROADCASTW  DI, Y0
+	VPADDW        words<>+0(SB), Y0, Y0
+	VPCOMPRESSW.Z Y0, K1, Y0
 	VMOVDQU       Y0, (CX)(SI*2)
 	POPCNTL       DX, DX
 	ADDQ          DX, SI
@@ -118,23 +114,23 @@ end5:
 DATA word7fffffff<>+0(SB)/4, $0x7fffffff
 GLOBL word7fffffff<>(SB), RODATA|NOPTR, $4
 
-DATA lanes<>+0(SB)/4, $0x00000000
-DATA lanes<>+4(SB)/4, $0x00000001
-DATA lanes<>+8(SB)/4, $0x00000002
-DATA lanes<>+12(SB)/4, $0x00000003
-DATA lanes<>+16(SB)/4, $0x00000004
-DATA lanes<>+20(SB)/4, $0x00000005
-DATA lanes<>+24(SB)/4, $0x00000006
-DATA lanes<>+28(SB)/4, $0x00000007
-DATA lanes<>+32(SB)/4, $0x00000008
-DATA lanes<>+36(SB)/4, $0x00000009
-DATA lanes<>+40(SB)/4, $0x0000000a
-DATA lanes<>+44(SB)/4, $0x0000000b
-DATA lanes<>+48(SB)/4, $0x0000000c
-DATA lanes<>+52(SB)/4, $0x0000000d
-DATA lanes<>+56(SB)/4, $0x0000000e
-DATA lanes<>+60(SB)/4, $0x0000000f
-GLOBL lanes<>(SB), RODATA|NOPTR, $64
+DATA words<>+0(SB)/2, $0x0000
+DATA words<>+2(SB)/2, $0x0001
+DATA words<>+4(SB)/2, $0x0002
+DATA words<>+6(SB)/2, $0x0003
+DATA words<>+8(SB)/2, $0x0004
+DATA words<>+10(SB)/2, $0x0005
+DATA words<>+12(SB)/2, $0x0006
+DATA words<>+14(SB)/2, $0x0007
+DATA words<>+16(SB)/2, $0x0008
+DATA words<>+18(SB)/2, $0x0009
+DATA words<>+20(SB)/2, $0x000a
+DATA words<>+22(SB)/2, $0x000b
+DATA words<>+24(SB)/2, $0x000c
+DATA words<>+26(SB)/2, $0x000d
+DATA words<>+28(SB)/2, $0x000e
+DATA words<>+30(SB)/2, $0x000f
+GLOBL words<>(SB), RODATA|NOPTR, $32
 
 // func compressNonZeroAVX2(values *float32, columns *byte, x *float32, n int) (count int, largest uint32)
 // Requires: AVX, AVX2, POPCNT

@@ -1,12 +1,12 @@
 // Package radix finds where the smallest magnitudes end, without sorting.
 //
 // The idea: the bits of a non-negative float are ordered as its value is, so the
-// k-th smallest magnitude is found bit by bit, each bit for one count of those
-// below. Counting is what vectors do best, but 31 counts of everything are too
-// many: of a sample, the magnitudes are found that the sought one is almost surely
-// between, and one pass over all, which shows besides whether they are finite,
-// takes out those in the bracket. Some tenth is left. Where a sample misleads, the
-// bits are found by counting more.
+// k-th smallest magnitude is found bit by bit, each for one count of those below,
+// and every few bits those that are still in question are taken out of the others.
+// Counting and taking out are what vectors do well. Most of the work is the first
+// bits, which a sample saves: of it, two magnitudes are found that the sought one is
+// almost surely between, and one pass over all, which shows besides whether they are
+// finite, takes out those, some tenth. Where the sample misleads, all are in question.
 package radix
 
 import (
@@ -21,9 +21,10 @@ import (
 // eighth of what it selects from, and at most 4 bytes a number and part of a
 // parallel pass.
 type Selector struct {
-	parts  []part
-	pass   pass
-	sample [samples]float32
+	parts []part
+	pass  pass
+
+	sample, copied [samples + kern.Slack]float32
 }
 
 // A Cut says where the k smallest magnitudes end. It is the zero Cut for k = 0.
@@ -38,10 +39,7 @@ type Cut struct {
 const (
 	signless = math.MaxInt32
 	infinite = 0xff << 23 // the bits of +Inf; those of NaN are above
-
-	samples = 1024
-	// few are as many magnitudes as are found bit by bit faster than by another bracket.
-	few = 8 * samples
+	samples  = 1024
 )
 
 // CountBelow returns how many magnitudes of x are below a limit, given by its bits.
@@ -69,7 +67,7 @@ func (s *Selector) Smallest(x []float32, k int) (cut Cut, finite bool) {
 	b := bracket{0, signless}
 	if k == 0 {
 		b.low = signless // nothing is sought: no number is taken out
-	} else if len(x) > few {
+	} else if len(x) > 4*samples {
 		b = s.around(x, k)
 	}
 	keys, below, largest := s.within(x, b)
@@ -83,58 +81,72 @@ func (s *Selector) Smallest(x []float32, k int) (cut Cut, finite bool) {
 		b = bracket{0, signless}
 		keys, below, _ = s.within(x, b)
 	}
-	for len(keys) > few && b.low < b.high {
-		next := s.around(keys, k-below)
-		more, within, _ := kern.Bracket(keys[:len(keys)+kern.Slack], keys, next.low, next.high)
-		if k-below <= more || k-below > more+within {
-			keys, below, _ = s.within(x, b)
-			break
-		}
-		if b, below = next, below+more; within > len(keys)/2 { // many ties: brackets hold them all
-			keys = keys[:within]
-			break
-		}
-		keys = keys[:within]
-	}
-	cut.Bits = b.kth(keys, k-below)
-	less := CountBelow(keys, cut.Bits)
-	cut.Below = below + less
-	cut.Equal = CountBelow(keys, cut.Bits+1) - less
+	cut = b.kth(keys, k-below)
+	cut.Below += below
 	return cut, true
 }
 
 // A bracket is a range of magnitudes, by their bits, both ends included.
 type bracket struct{ low, high uint32 }
 
-// kth returns the k-th smallest of magnitudes that all lie in the bracket.
-func (b bracket) kth(x []float32, k int) uint32 {
+// kth returns where the k smallest end of magnitudes that all lie in the bracket. It
+// uses them up, and room for kern.Slack more behind them.
+func (b bracket) kth(x []float32, k int) (cut Cut) {
 	unknown := bits.Len32(b.low ^ b.high)
 	found := b.low >> unknown << unknown
-	for bit := uint32(1) << unknown >> 1; bit > 0; bit >>= 1 {
-		if CountBelow(x, found|bit) < k {
-			found |= bit
+	for unknown > 0 {
+		// Three counts cost as much as taking an eighth out.
+		for range min(3, unknown) {
+			unknown--
+			if bit := uint32(1) << unknown; CountBelow(x, found|bit) < k {
+				found |= bit
+			}
 		}
+		var below int
+		x, below = bracket{found, found | (1<<unknown - 1)}.among(x)
+		cut.Below += below
+		k -= below
 	}
-	return found
+	cut.Bits, cut.Equal = found, len(x)
+	return cut
+}
+
+// among moves the magnitudes in the bracket to the front of x, and returns them and how
+// many were below.
+func (b bracket) among(x []float32) (in []float32, below int) {
+	const block = 1 << 16 // whole vectors, so that nothing is written before it is read
+	n := 0
+	for from := 0; from < len(x); from += block {
+		to := min(from+block, len(x))
+		less, within, _ := kern.Bracket(x[n:n+to-from+kern.Slack], x[from:to], b.low, b.high)
+		below += less
+		n += within
+	}
+	return x[:n], below
 }
 
 // around returns a bracket that the k-th smallest magnitude is almost surely in: as
 // many ranks to both sides as a sample's is off by chance, 3.5 standard deviations.
 func (s *Selector) around(x []float32, k int) bracket {
-	for i := range s.sample {
+	for i := range samples {
 		s.sample[i] = x[i*len(x)/samples]
 	}
 	share := float64(k) / float64(len(x))
 	rank, margin := share*samples, 2+3.5*math.Sqrt(samples*share*(1-share))
-	all := bracket{0, signless}
-	b := all
+	b := bracket{0, signless}
 	if r := int(rank - margin); r >= 1 {
-		b.low = all.kth(s.sample[:], r)
+		b.low = s.ranked(r)
 	}
 	if r := int(math.Ceil(rank + margin)); r <= samples {
-		b.high = all.kth(s.sample[:], r)
+		b.high = s.ranked(r)
 	}
 	return b
+}
+
+// ranked returns the k-th smallest magnitude of the sample.
+func (s *Selector) ranked(k int) uint32 {
+	s.copied = s.sample
+	return bracket{0, signless}.kth(s.copied[:samples], k).Bits
 }
 
 // A pass takes the magnitudes in a bracket out of x.

@@ -3,6 +3,7 @@ package radix
 import (
 	"cmp"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -55,6 +56,52 @@ func TestSmallestSeesWhatIsNotFinite(t *testing.T) {
 				if _, finite := s.Smallest(x, k); finite {
 					t.Errorf("Smallest(%v, %d) takes it for finite", x, k)
 				}
+			}
+		}
+	}
+}
+
+// Where a sample is taken, and where it misleads: the sampled places have other
+// numbers than the rest. Several goroutines find the same.
+func TestSmallestOfMany(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var s Selector
+	for _, n := range []int{4*samples + 1, 20_000, 3_000_000} {
+		for name, draw := range map[string]func(i int) float64{
+			"Gaussian": func(int) float64 { return r.NormFloat64() },
+			"few":      func(int) float64 { return float64(r.IntN(3)) },
+			"equal":    func(int) float64 { return -1.5 },
+			"misleading": func(i int) float64 {
+				if (i*samples+n-1)/n*n/samples == i {
+					return 1e-9 * float64(i)
+				}
+				return 1 + r.Float64()
+			},
+		} {
+			x := make([]float32, n)
+			for i := range x {
+				x[i] = float32(draw(i))
+			}
+			for _, k := range []int{1, 2, n / 10, n / 2, n - n/3, n - 1, n} {
+				if n > 1e6 && k != n/2 {
+					continue
+				}
+				got, finite := s.Smallest(x, k)
+				below, equal := 0, 0
+				for _, v := range x {
+					if m := Magnitude(v); m < got.Bits {
+						below++
+					} else if m == got.Bits {
+						equal++
+					}
+				}
+				if !finite || below != got.Below || equal != got.Equal || k <= below || k > below+equal {
+					t.Errorf("%s, %d of %d: %+v, %v, but %d are below and %d equal", name, k, n, got, finite, below, equal)
+				}
+			}
+			x[n-1] = float32(math.Inf(-1))
+			if _, finite := s.Smallest(x, n/2); finite || s.Largest(x) != 0xff<<23 {
+				t.Errorf("%s: infinity at the end of %d is not seen", name, n)
 			}
 		}
 	}

@@ -71,11 +71,10 @@ func (a *asm) places(bits reg.GPVirtual) Mem {
 // on; up to a vector's lanes are written.
 func (a *asm) columns(first reg.GPVirtual, c choice, bits reg.GPVirtual, to Mem) {
 	if a.wide {
-		all, words := a.ZMM(), a.YMM()
-		a.VPBROADCASTD(first.As32(), all)
-		a.VPADDD(a.laneNumbers(), all, all)
-		a.VPCOMPRESSD_Z(all, c.mask, all)
-		a.VPMOVDW(all, words)
+		words := a.YMM()
+		a.VPBROADCASTW(first.As32(), words)
+		a.VPADDW(a.laneWords(), words, words)
+		a.VPCOMPRESSW_Z(words, c.mask, words)
 		a.VMOVDQU(words, to)
 		return
 	}
@@ -85,6 +84,15 @@ func (a *asm) columns(first reg.GPVirtual, c choice, bits reg.GPVirtual, to Mem)
 	a.VPBROADCASTW(from, from)
 	a.VPADDW(from, words, words)
 	a.VMOVDQU(words, to)
+}
+
+// laneWords is 0, 1, 2, … in 2 bytes each.
+func (f *file) laneWords() Mem {
+	return f.data("words", func() {
+		for lane := range 16 {
+			f.AppendDatum(U16(lane))
+		}
+	})
 }
 
 // laneNumbers is a vector of 0, 1, 2, ….
