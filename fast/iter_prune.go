@@ -1,10 +1,11 @@
 package fast
 
 import (
+	"math"
+
 	"github.com/squishspec/squishspec/fast/internal/kern"
 	"github.com/squishspec/squishspec/fast/internal/parallel"
 	"github.com/squishspec/squishspec/fast/internal/radix"
-	"github.com/squishspec/squishspec/fast/internal/topk"
 	"github.com/squishspec/squishspec/spec"
 )
 
@@ -29,8 +30,7 @@ type iterPrune struct {
 	// Scratch.
 	selector   radix.Selector
 	above      iterPruneAbove
-	saliencies []float64 // of the weights that may come back
-	positions  []int     // theirs
+	saliencies []float32 // of the weights that may come back
 }
 
 func (p *iterPrune) PruneStep(dst *spec.IterPruned, weights []float32, step int) error {
@@ -55,7 +55,7 @@ func (p *iterPrune) PruneRegrow(dst *spec.IterPruned, weights []float32, step in
 	}
 	dst.Pruned = spec.Resize(dst.Pruned, len(weights))
 	p.write(dst.Pruned, weights, cut)
-	p.regrow(dst.Pruned, weights, k, saliencies)
+	p.regrow(dst.Pruned, weights, k, cut, saliencies)
 	p.finish(dst, weights, cut)
 	return nil
 }
@@ -137,33 +137,68 @@ func (a *iterPruneAbove) Part(_, lo, hi int) {
 }
 
 // regrow puts back, of the k weights that pruned lacks, the non-zero ones of highest
-// saliency, and takes as many of the smallest of the others out.
-func (p *iterPrune) regrow(pruned, weights []float32, k int, saliencies []float32) {
-	p.positions, p.saliencies = p.positions[:0], p.saliencies[:0]
-	for i, w := range weights {
-		if pruned[i] == 0 && w != 0 {
-			p.positions = append(p.positions, i)
-			p.saliencies = append(p.saliencies, float64(saliencies[i]))
-		}
-	}
-	r := p.config.RegrowCount(k, len(weights), len(p.positions))
+// saliency, and takes as many of the smallest of the others out. Nothing branches on
+// a weight but at ties.
+func (p *iterPrune) regrow(pruned, weights []float32, k int, cut iterPruneCut, saliencies []float32) {
+	nonZero := max(0, k-radix.CountBelow(weights, 1)) // zeros go first
+	r := p.config.RegrowCount(k, len(weights), nonZero)
 	if r == 0 {
 		return
 	}
+	least, ties := p.leastSaliency(weights, cut, saliencies, r)
 	// The smallest of the others are the next in the order in which weights go.
 	next, _ := p.selector.Smallest(weights, k+r)
 	p.write(pruned, weights, iterPruneCut{next, next.Below + next.Equal - k - r})
 
-	least, ties := topk.Cut(p.saliencies, r)
-	for _, i := range p.positions {
-		s := float64(saliencies[i])
-		if s == least {
+	order := func(x float32) int64 { // of numbers, as integers
+		bits := int32(math.Float32bits(x))
+		return int64(bits ^ bits>>31&math.MaxInt32)
+	}
+	limit := order(least)
+	for i, w := range weights {
+		gone := cut.goes(radix.Magnitude(w))
+		s := saliencies[i] + 0
+		back := gone & uint32(uint64(limit-order(s))>>63)
+		if s == least && gone == 1 && ties > 0 {
+			back = 1
 			ties--
 		}
-		if s > least || s == least && ties >= 0 {
-			pruned[i] = weights[i]
-		}
+		pruned[i] = math.Float32frombits(math.Float32bits(pruned[i]) | math.Float32bits(w)&-back)
 	}
+}
+
+// goes returns 1 for a magnitude that is not 0 and goes, else 0. It is asked for the
+// weights in order, and counts down those of the cut that stay.
+func (c *iterPruneCut) goes(magnitude uint32) uint32 {
+	if magnitude == c.Bits && magnitude > 0 {
+		c.stay--
+		return uint32(c.stay>>63) & 1
+	}
+	return (magnitude - c.Bits) >> 31 & (-magnitude >> 31)
+}
+
+// leastSaliency returns the least saliency of the r weights that come back, and how
+// many of that saliency do. Those at least 0 stand at the front of the scratch memory,
+// 4 bytes a weight, and those below at its end: of each, magnitudes are in order.
+func (p *iterPrune) leastSaliency(weights []float32, cut iterPruneCut, saliencies []float32, r int) (least float32, ties int) {
+	n := len(weights)
+	p.saliencies = spec.Resize(p.saliencies, n)
+	high, low := 0, n
+	for i, w := range weights {
+		s := saliencies[i] + 0 // −0 is 0
+		gone, negative := cut.goes(radix.Magnitude(w)), math.Float32bits(s)>>31
+		// What is written here stays only if the place is counted.
+		p.saliencies[high] = s
+		high += int(gone &^ negative)
+		p.saliencies[low-1] = s
+		low -= int(gone & negative)
+	}
+	if r <= high {
+		c, _ := p.selector.Smallest(p.saliencies[:high], high-r+1)
+		return math.Float32frombits(c.Bits), r - (high - c.Below - c.Equal)
+	}
+	c, _ := p.selector.Smallest(p.saliencies[low:], r-high)
+	return -math.Float32frombits(c.Bits), r - high - c.Below
 }
 
 // finish writes the share of zeros and counts the step. A cut above 0 leaves no
