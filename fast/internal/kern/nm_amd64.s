@@ -92,21 +92,22 @@ rest6:
 	MOVL        $0xffffffff, DI
 	BZHIL       SI, DI, DI
 	KMOVW       DI, K1
-	VMOVUPS.Z   (DX)(BX*4), K1, Z5
-	VANDPS      Z2, Z5, Z2
+	VMOVUPS.Z   (DX)(BX*4), K1, Z0
+	VANDPS      Z2, Z0, Z2
 	VPMAXUD     Z2, Z1, Z1
-	VPSHUFD     $0x39, Z2, Z6
+	VPSHUFD     $0x39, Z2, Z5
 	VPSUBD      Z3, Z2, Z3
-	VPSUBD      Z6, Z3, Z3
-	VPSHUFD     $0x4e, Z2, Z6
+	VPSUBD      Z5, Z3, Z3
+	VPSHUFD     $0x4e, Z2, Z5
 	VPSUBD      Z4, Z2, Z2
-	VPSUBD      Z6, Z2, Z2
+	VPSUBD      Z5, Z2, Z2
 	VPSHUFD     $0x93, Z3, Z4
 	VPTERNLOGD  $0x02, Z4, Z2, Z3
 	VPMOVD2M    Z3, K2
-	VMOVDQU32.Z Z5, K2, Z2
-	VMOVUPS     Z2, K1, (AX)(BX*4)
-	VMOVDQU8.Z  X0, K2, X0
+	VMOVDQU32.Z Z0, K2, Z0
+	VMOVUPS     Z0, K1, (AX)(BX*4)
+	VPMOVM2B    K2, X0
+	VPABSB      X0, X0
 	VMOVDQU8    X0, K1, (CX)(BX*1)
 
 end7:
@@ -186,21 +187,22 @@ rest12:
 	MOVL        $0xffffffff, DI
 	BZHIL       SI, DI, DI
 	KMOVW       DI, K1
-	VMOVUPS.Z   (DX)(BX*4), K1, Z5
-	VANDPS      Z2, Z5, Z2
+	VMOVUPS.Z   (DX)(BX*4), K1, Z0
+	VANDPS      Z2, Z0, Z2
 	VPMAXUD     Z2, Z1, Z1
-	VPSHUFD     $0x39, Z2, Z6
+	VPSHUFD     $0x39, Z2, Z5
 	VPSUBD      Z3, Z2, Z3
-	VPSUBD      Z6, Z3, Z3
-	VPSHUFD     $0x4e, Z2, Z6
+	VPSUBD      Z5, Z3, Z3
+	VPSHUFD     $0x4e, Z2, Z5
 	VPSUBD      Z4, Z2, Z2
-	VPSUBD      Z6, Z2, Z2
+	VPSUBD      Z5, Z2, Z2
 	VPSHUFD     $0x93, Z3, Z4
 	VPTERNLOGD  $0x2b, Z4, Z2, Z3
 	VPMOVD2M    Z3, K2
-	VMOVDQU32.Z Z5, K2, Z2
-	VMOVUPS     Z2, K1, (AX)(BX*4)
-	VMOVDQU8.Z  X0, K2, X0
+	VMOVDQU32.Z Z0, K2, Z0
+	VMOVUPS     Z0, K1, (AX)(BX*4)
+	VPMOVM2B    K2, X0
+	VPABSB      X0, X0
 	VMOVDQU8    X0, K1, (CX)(BX*1)
 
 end13:
@@ -280,21 +282,22 @@ rest18:
 	MOVL        $0xffffffff, DI
 	BZHIL       SI, DI, DI
 	KMOVW       DI, K1
-	VMOVUPS.Z   (DX)(BX*4), K1, Z5
-	VANDPS      Z2, Z5, Z2
+	VMOVUPS.Z   (DX)(BX*4), K1, Z0
+	VANDPS      Z2, Z0, Z2
 	VPMAXUD     Z2, Z1, Z1
-	VPSHUFD     $0x39, Z2, Z6
+	VPSHUFD     $0x39, Z2, Z5
 	VPSUBD      Z3, Z2, Z3
-	VPSUBD      Z6, Z3, Z3
-	VPSHUFD     $0x4e, Z2, Z6
+	VPSUBD      Z5, Z3, Z3
+	VPSHUFD     $0x4e, Z2, Z5
 	VPSUBD      Z4, Z2, Z2
-	VPSUBD      Z6, Z2, Z2
+	VPSUBD      Z5, Z2, Z2
 	VPSHUFD     $0x93, Z3, Z4
 	VPTERNLOGD  $0xbf, Z4, Z2, Z3
 	VPMOVD2M    Z3, K2
-	VMOVDQU32.Z Z5, K2, Z2
-	VMOVUPS     Z2, K1, (AX)(BX*4)
-	VMOVDQU8.Z  X0, K2, X0
+	VMOVDQU32.Z Z0, K2, Z0
+	VMOVUPS     Z0, K1, (AX)(BX*4)
+	VPMOVM2B    K2, X0
+	VPABSB      X0, X0
 	VMOVDQU8    X0, K1, (CX)(BX*1)
 
 end19:
@@ -365,8 +368,6 @@ TEXT ·prune4AVX2(SB), NOSPLIT, $0-44
 	MOVQ         count+24(FP), BX
 	MOVQ         n+32(FP), SI
 	MOVQ         $0x0101010101010101, DI
-	VMOVQ        DI, X0
-	VPBROADCASTQ X0, X0
 	VXORPS       Y0, Y0, Y0
 	VMOVUPS      next<>+0(SB), Y1
 	VMOVUPS      after<>+0(SB), Y2
@@ -448,10 +449,10 @@ one3:
 rest4:
 	TESTQ      SI, SI
 	JZ         end5
-	LEAQ       tails<>+0(SB), R9
-	MOVQ       $0x00000008, R8
-	SUBQ       SI, R8
-	VMOVDQU    (R9)(R8*4), Y4
+	LEAQ       tails<>+0(SB), R8
+	MOVQ       $0x00000008, DI
+	SUBQ       SI, DI
+	VMOVDQU    (R8)(DI*4), Y4
 	VMASKMOVPS (DX)(BX*4), Y4, Y5
 	VANDPS     vector7fffffff<>+0(SB), Y5, Y6
 	VPMAXUD    Y6, Y0, Y0
@@ -468,7 +469,8 @@ rest4:
 	VANDPS     Y5, Y2, Y1
 	VMASKMOVPS Y1, Y4, (AX)(BX*4)
 	VMOVMSKPS  Y2, AX
-	PDEPQ      DI, AX, AX
+	MOVL       $0x01010101, DX
+	PDEPL      DX, AX, AX
 	MOVL       AX, (CX)(BX*1)
 
 end5:

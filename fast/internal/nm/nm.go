@@ -2,10 +2,9 @@
 // first.
 //
 // The idea: nothing branches on a number. Magnitudes of floats are ordered as their
-// bits are, the sign of a difference of bits is a comparison, and a number is kept
-// where fewer than n of its group beat it. That is m·(m−1)/2 differences a group,
-// which package kern has for vectors of fours; groups too long for it are cut by
-// selection.
+// bits are, and a number is kept where fewer than n of its group beat it. Package kern
+// compares vectors of groups with themselves, rotated; groups too long for a vector
+// are cut by selection.
 package nm
 
 import (
@@ -15,40 +14,47 @@ import (
 	"github.com/squishspec/squishspec/fast/internal/topk"
 )
 
-// longest is the length of a group up to which every pair is compared.
-const longest = 16
-
 // A Selector keeps n of every m. Its memory makes it unfit for concurrent use.
 type Selector struct {
 	n, m   int
-	values []float64 // of a group longer than longest
+	groups *kern.Groups // nil for 4, and for those that are too long
+	values []float64    // of a group that is too long
+	pruned []float32    // for a mask alone
 }
 
 // New returns a selector; 1 ≤ n < m.
-func New(n, m int) *Selector { return &Selector{n: n, m: m} }
+func New(n, m int) *Selector {
+	s := &Selector{n: n, m: m}
+	if m != 4 && m <= kern.LongestGroup {
+		s.groups = kern.NewGroups(m)
+	}
+	return s
+}
 
 // NS is about how long a number takes, in nanoseconds.
 func NS(m int) float64 {
-	switch {
-	case m == 4:
-		return 0.13
-	case m <= longest:
-		return 0.5 * float64(m)
+	if m <= kern.LongestGroup {
+		return 0.1 + 0.02*float64(m)
 	}
 	return 10
 }
 
 // Prune copies the weights that are kept, bit by bit, writes +0 for the others, and
-// says which are kept. The slices are of one length, whole groups. Where a weight is
-// not finite the result is false, and says nothing else.
+// says which are kept. The slices are of one length, whole groups, and dst is not
+// weights. Where a weight is not finite the result is false, and the rest says nothing.
 func (s *Selector) Prune(dst []float32, keep []bool, weights []float32) (finite bool) {
-	const infinite = 0x7f800000
-	if s.m == 4 {
+	const infinite = 0x7f800000 // and what is above is NaN
+	switch {
+	case s.m == 4:
 		return kern.Prune4(dst, keep, weights, s.n) < infinite
+	case s.groups != nil:
+		return s.groups.Prune(dst, keep, weights, s.n) < infinite
 	}
-	s.Mask(keep, weights)
 	dst = dst[:len(weights)]
 	largest := int32(0)
+	for start := 0; start < len(weights); start += s.m {
+		s.maskBySelection(keep[start:start+s.m], weights[start:start+s.m])
+	}
 	for i, w := range weights {
 		largest = max(largest, magnitude(w))
 		kept := uint32(0)
@@ -62,37 +68,13 @@ func (s *Selector) Prune(dst []float32, keep []bool, weights []float32) (finite 
 
 // Mask marks the numbers kept. The slices are of one length, whole groups.
 func (s *Selector) Mask(keep []bool, weights []float32) {
-	keep = keep[:len(weights)]
-	if s.m <= longest {
-		for start := 0; start < len(weights); start += s.m {
-			maskByPairs(keep[start:start+s.m], weights[start:start+s.m], s.n)
-		}
-		return
+	if len(s.pruned) < len(weights) {
+		s.pruned = make([]float32, len(weights))
 	}
-	for start := 0; start < len(weights); start += s.m {
-		s.maskBySelection(keep[start:start+s.m], weights[start:start+s.m])
-	}
+	s.Prune(s.pruned[:len(weights)], keep, weights)
 }
 
 func magnitude(x float32) int32 { return int32(math.Float32bits(x) & math.MaxInt32) }
-
-// less is 1 where a < b, else 0, for magnitudes.
-func less(a, b int32) int { return int(uint32(a-b) >> 31) }
-
-func maskByPairs(keep []bool, group []float32, n int) {
-	var beaten [longest]int
-	for i := 1; i < len(group); i++ {
-		later := magnitude(group[i])
-		for j, w := range group[:i] {
-			l := less(magnitude(w), later)
-			beaten[j] += l
-			beaten[i] += 1 - l
-		}
-	}
-	for i := range group {
-		keep[i] = beaten[i] < n
-	}
-}
 
 func (s *Selector) maskBySelection(keep []bool, group []float32) {
 	s.values = s.values[:0]

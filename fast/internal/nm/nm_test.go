@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/squishspec/squishspec/fast/internal/kern"
 )
 
 // A number is kept where fewer than n beat it: greater ones, and equal ones before
@@ -26,7 +28,7 @@ func kept(group []float32, n int) []bool {
 
 func TestMaskKeepsTheLargestOfEveryGroup(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := rapid.OneOf(rapid.Just(4), rapid.IntRange(2, 2*longest)).Draw(t, "m")
+		m := rapid.OneOf(rapid.Just(4), rapid.IntRange(2, 2*kern.LongestGroup)).Draw(t, "m")
 		n := rapid.IntRange(1, m-1).Draw(t, "n")
 		some := rapid.SampledFrom([]float32{0, float32(math.Copysign(0, -1)), 1, -1, 2, 0x1p-149, -0x1p-149, math.MaxFloat32, -math.MaxFloat32})
 		weights := rapid.SliceOfN(rapid.OneOf(some, rapid.Float32Range(-4, 4)), 3*m, 3*m).Draw(t, "weights")
@@ -53,7 +55,7 @@ func TestMaskKeepsTheLargestOfEveryGroup(t *testing.T) {
 
 // Whatever a group has that is not finite, it is found, and nothing panics.
 func TestPruneSeesWhatIsNotFinite(t *testing.T) {
-	for _, m := range []int{2, 4, 7, longest, longest + 1} {
+	for _, m := range []int{2, 4, 7, kern.LongestGroup, kern.LongestGroup + 1} {
 		for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 			for at := range 2 * m {
 				weights := make([]float32, 2*m)

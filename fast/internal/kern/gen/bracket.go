@@ -45,10 +45,7 @@ func bracket(f *file) {
 		a.SHRQ(U8(2), to)
 		a.Store(a.count(below), a.ReturnIndex(0))
 		a.Store(to, a.ReturnIndex(1))
-		top := a.fold(largest, func(x, y, dst reg.VecVirtual) { a.VPMAXUD(x, y, dst) })
-		bits := a.GP32()
-		a.VMOVD(top, bits)
-		a.Store(bits, a.ReturnIndex(2))
+		a.storeLargest(largest, 2)
 		a.ret()
 	})
 	f.tiers("countBelow", "is CountBelow.", "func(x *float32, limit uint32, n int) int", func(a *asm) {

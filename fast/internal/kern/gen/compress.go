@@ -157,3 +157,31 @@ func (a *asm) count(v reg.VecVirtual) reg.GPVirtual {
 	a.VMOVD(all, n.As32())
 	return n
 }
+
+// storeLargest makes the greatest lane, as an unsigned number, a result.
+func (a *asm) storeLargest(v reg.VecVirtual, result int) {
+	top, bits := a.fold(v, func(x, y, dst reg.VecVirtual) { a.VPMAXUD(x, y, dst) }), a.GP32()
+	a.VMOVD(top, bits)
+	a.Store(bits, a.ReturnIndex(result))
+}
+
+// keepBytes returns what stores a choice as bytes, 1 for the chosen lanes.
+func (a *asm) keepBytes() func(c choice, to Mem) {
+	ones, one := a.GP64(), a.XMM()
+	a.MOVQ(U64(0x0101010101010101), ones)
+	if a.wide {
+		a.VMOVQ(ones, one)
+		a.VPBROADCASTQ(one, one)
+	}
+	return func(c choice, to Mem) {
+		if a.wide {
+			bytes := a.XMM()
+			a.VMOVDQU8_Z(one, c.mask, bytes)
+			a.VMOVDQU(bytes, to)
+		} else {
+			bits := a.bits(c)
+			a.PDEPQ(ones, bits, bits)
+			a.MOVQ(bits, to)
+		}
+	}
+}

@@ -37,6 +37,7 @@ var groups = []group{
 	{"dotsquares", dotSquares},
 	{"exp", exp},
 	{"gemm", gemm},
+	{"groups", pruneGroups},
 	{"log", logarithm},
 	{"peak", peak},
 	{"rows", rows},

@@ -8,10 +8,7 @@ import (
 func nm(f *file) {
 	f.tiers("prune4", "is Prune4.", "func(dst *float32, keep *bool, x *float32, count, n int) uint32", func(a *asm) {
 		dst, keep, x, count, n := a.pointer("dst"), a.pointer("keep"), a.pointer("x"), a.pointer("count"), a.pointer("n")
-		ones, one := a.GP64(), a.XMM()
-		a.MOVQ(U64(0x0101010101010101), ones)
-		a.VMOVQ(ones, one)
-		a.VPBROADCASTQ(one, one)
+		stored := a.keepBytes()
 		r := a.ofFour()
 		r.each(count, func(kept func(v reg.VecVirtual) choice) {
 			a.eachVector(n, 2, func(i reg.GPVirtual, lane int) {
@@ -19,16 +16,7 @@ func nm(f *file) {
 				a.VMOVUPS(a.at(x, i, lane), v)
 				c := kept(v)
 				a.VMOVUPS(a.selected(v, c), a.at(dst, i, lane))
-				to := Mem{Base: keep, Index: i, Scale: 1, Disp: lane * a.lanes}
-				if a.wide {
-					bytes := a.XMM()
-					a.VMOVDQU8_Z(one, c.mask, bytes)
-					a.VMOVDQU(bytes, to)
-				} else {
-					bits := a.bits(c)
-					a.PDEPQ(ones, bits, bits)
-					a.MOVQ(bits, to)
-				}
+				stored(c, Mem{Base: keep, Index: i, Scale: 1, Disp: lane * a.lanes})
 			}, func(i reg.GPVirtual, t tail) {
 				v := a.vec()
 				a.loadTail(a.at(x, i, 0), t, v)
@@ -37,11 +25,14 @@ func nm(f *file) {
 				to := Mem{Base: keep, Index: i, Scale: 1}
 				if a.wide {
 					bytes := a.XMM()
-					a.VMOVDQU8_Z(one, c.mask, bytes)
+					a.VPMOVM2B(c.mask, bytes)
+					a.VPABSB(bytes, bytes)
 					a.VMOVDQU8(bytes, t.mask, to)
 				} else { // one group
 					bits := a.bits(c)
-					a.PDEPQ(ones, bits, bits)
+					ones := a.GP32()
+					a.MOVL(U32(0x01010101), ones)
+					a.PDEPL(ones, bits.As32(), bits.As32())
 					a.MOVL(bits.As32(), to)
 				}
 			})
@@ -231,9 +222,6 @@ func (r *ofFour) beaten(v reg.VecVirtual) (next, after, before reg.VecVirtual) {
 
 // ret returns the greatest magnitude's bits.
 func (r *ofFour) ret() {
-	top := r.fold(r.largest, func(x, y, dst reg.VecVirtual) { r.VPMAXUD(x, y, dst) })
-	bits := r.GP32()
-	r.VMOVD(top, bits)
-	r.Store(bits, r.ReturnIndex(0))
+	r.storeLargest(r.largest, 0)
 	r.asm.ret()
 }

@@ -42,9 +42,7 @@ func nonZero(f *file) {
 			take(i, v)
 		})
 		a.Store(to, a.ReturnIndex(0))
-		top, bits := a.fold(largest, func(x, y, dst reg.VecVirtual) { a.VPMAXUD(x, y, dst) }), a.GP32()
-		a.VMOVD(top, bits)
-		a.Store(bits, a.ReturnIndex(1))
+		a.storeLargest(largest, 1)
 		a.ret()
 	})
 }
