@@ -9,3 +9,15 @@ func compressNonZeroAVX512(values *float32, columns *byte, x *float32, n int) (c
 
 // compressNonZeroAVX2 is CompressNonZero.
 func compressNonZeroAVX2(values *float32, columns *byte, x *float32, n int) (count int, largest uint32)
+
+// compressBitsAVX512 is CompressBits.
+func compressBitsAVX512(values *float32, bits *byte, x *float32, n int) (count int, largest uint32)
+
+// compressBitsAVX2 is CompressBits.
+func compressBitsAVX2(values *float32, bits *byte, x *float32, n int) (count int, largest uint32)
+
+// expandBitsAVX512 is ExpandBits.
+func expandBitsAVX512(dst *float32, values *float32, bits *byte, n int) int
+
+// expandBitsAVX2 is ExpandBits.
+func expandBitsAVX2(dst *float32, values *float32, bits *byte, n int) int

@@ -11,3 +11,19 @@ func compressNonZeroAVX512(values *float32, columns *byte, x *float32, n int) (c
 func compressNonZeroAVX2(values *float32, columns *byte, x *float32, n int) (count int, largest uint32) {
 	panic("kern: no vector instructions in this build")
 }
+
+func compressBitsAVX512(values *float32, bits *byte, x *float32, n int) (count int, largest uint32) {
+	panic("kern: no vector instructions in this build")
+}
+
+func compressBitsAVX2(values *float32, bits *byte, x *float32, n int) (count int, largest uint32) {
+	panic("kern: no vector instructions in this build")
+}
+
+func expandBitsAVX512(dst *float32, values *float32, bits *byte, n int) int {
+	panic("kern: no vector instructions in this build")
+}
+
+func expandBitsAVX2(dst *float32, values *float32, bits *byte, n int) int {
+	panic("kern: no vector instructions in this build")
+}

@@ -1,6 +1,7 @@
 package kern
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"testing"
@@ -31,6 +32,36 @@ func TestCompressNonZero(t *testing.T) {
 					break
 				}
 			}
+		}
+	})
+}
+
+func TestBits(t *testing.T) {
+	eachLength(t, func(t *testing.T, n int, m *memory) {
+		n -= n % 8
+		for _, draw := range []style{few, anything, ordinary} {
+			x, values, bits := floats(m, n, draw), take[float32](m, n+Slack), take[byte](m, n/8)
+			count, largest := CompressBits(values, bits, x)
+			want, wantDense, wantBits := make([]float32, 0, n), make([]float32, n), make([]byte, n/8)
+			wantLargest := uint32(0)
+			for i, v := range x {
+				wantLargest = max(wantLargest, math.Float32bits(v)&signless)
+				if v != 0 {
+					want, wantDense[i] = append(want, v), v
+					wantBits[i/8] |= 1 << (i % 8)
+				}
+			}
+			if count != len(want) || largest != wantLargest || !bytes.Equal(bits, wantBits) {
+				t.Errorf("%d numbers, largest %x, bits %x, want %d, %x, %x", count, largest, bits, len(want), wantLargest, wantBits)
+				continue
+			}
+			sameBits(t, "values", values[:count], want)
+			exact, dense := take[float32](m, count+Slack), take[float32](m, n)
+			copy(exact, values)
+			if got := ExpandBits(dense, exact, bits); got != count {
+				t.Errorf("%d values, want %d", got, count)
+			}
+			sameBits(t, "dense", dense, wantDense)
 		}
 	})
 }

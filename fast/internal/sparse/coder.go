@@ -101,3 +101,17 @@ func (x Packed) Expand(row, values []float32, b []uint8, rows, cols, r int) int 
 	kern.Expand4(row, values, columns, x.N)
 	return kept
 }
+
+// Codes for rows that begin with a byte.
+func (Bitmap) Codes(cols int) bool { return cols%8 == 0 }
+
+func (Bitmap) Compress(b []uint8, values []float32, rows, cols, r int, row []float32) ([]uint8, []float32, uint32) {
+	n := len(values)
+	values = more(values, cols)
+	count, largest := kern.CompressBits(values[n:n+cols+kern.Slack], b[r*cols/8:], row)
+	return b, values[:n+count], largest
+}
+
+func (Bitmap) Expand(row, values []float32, b []uint8, rows, cols, r int) int {
+	return kern.ExpandBits(row, values[:len(values)+kern.Slack], b[r*cols/8:])
+}
