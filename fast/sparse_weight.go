@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/squishspec/squishspec/fast/internal/nm"
+	"github.com/squishspec/squishspec/fast/internal/parallel"
 	"github.com/squishspec/squishspec/fast/internal/radix"
 	"github.com/squishspec/squishspec/fast/internal/sparse"
 	"github.com/squishspec/squishspec/spec"
@@ -15,6 +16,9 @@ import (
 // NewSparseWeight returns the optimised spec.SparseWeight, or an error of kind
 // spec.Invalid for a config out of range. It also computes with what it stores and
 // packs it: spec.SparseWeightProduct and spec.SparseWeightStorage.
+//
+// Rows are coded by kernels where the format has them, and else by a list of columns.
+// An instance keeps what is stored, and as much memory again to write the next into.
 func NewSparseWeight(c spec.SparseWeightConfig) (spec.SparseWeight, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -24,7 +28,7 @@ func NewSparseWeight(c spec.SparseWeightConfig) (spec.SparseWeight, error) {
 	case spec.FormatNM:
 		s.format = groups
 	case spec.FormatNMPacked:
-		s.format = sparse.NewPacked(c.N, c.M, c.PlaceBits())
+		s.format = sparse.Packed{NM: groups, Bits: c.PlaceBits()}
 	case spec.FormatCSR:
 		s.format = sparse.CSR{}
 	case spec.FormatBitmap:
@@ -41,6 +45,7 @@ type sparseWeight struct {
 	stats spec.SparseWeightStats
 
 	next     sparseStored // what may be stored, if all is finite
+	expand   sparseExpand
 	selector *nm.Selector
 	mask     []bool   // of a row
 	columns  []uint32 // of a row
@@ -108,24 +113,44 @@ func (s *sparseWeight) Decompress(dst *spec.Matrix) error {
 	}
 	dst.Resize(s.rows, s.cols)
 	coder, _ := s.format.(sparse.Coder)
-	isCoded := coder != nil && coder.Codes(s.cols)
+	if coder != nil && coder.Codes(s.cols) {
+		s.expand = sparseExpand{s, coder, *dst}
+		const ns = 0.2 // a weight
+		parallel.Run(&s.expand, s.rows, ns*float64(s.cols))
+		s.expand = sparseExpand{}
+	} else {
+		s.expandByColumns(dst)
+	}
+	s.stats.Decompressions++
+	return nil
+}
+
+// A sparseExpand writes rows from what is stored.
+type sparseExpand struct {
+	*sparseWeight
+	coder sparse.Coder
+	dst   spec.Matrix
+}
+
+func (e *sparseExpand) Part(_, lo, hi int) {
+	values := e.values[e.coder.Before(e.index, e.rows, e.cols, lo):]
+	for r := lo; r < hi; r++ {
+		values = values[e.coder.Expand(e.dst.Row(r), values, e.index, e.rows, e.cols, r):]
+	}
+}
+
+func (s *sparseWeight) expandByColumns(dst *spec.Matrix) {
+	clear(dst.Data)
 	values := s.values
 	for r := range s.rows {
-		row := dst.Row(r)
-		if isCoded {
-			values = values[coder.Expand(row, values, s.index, s.rows, s.cols, r):]
-			continue
-		}
 		s.columns = s.format.Row(s.columns[:0], s.index, s.rows, s.cols, r)
-		clear(row)
+		row := dst.Row(r)
 		stored := values[:len(s.columns)]
 		for i, c := range s.columns {
 			row[c] = stored[i]
 		}
 		values = values[len(s.columns):]
 	}
-	s.stats.Decompressions++
-	return nil
 }
 
 func (s *sparseWeight) Multiply(dst *[]float32, vector []float32) error {

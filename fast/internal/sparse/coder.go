@@ -2,6 +2,7 @@ package sparse
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"slices"
 
 	"github.com/squishspec/squishspec/fast/internal/kern"
@@ -19,6 +20,8 @@ type Coder interface {
 	// Expand writes row r, whose values begin the given ones, and returns how many they
 	// are. Behind the last of b and of values there is Room.
 	Expand(row, values []float32, b []uint8, rows, cols, r int) int
+	// Before returns how many values stand before row r.
+	Before(b []uint8, rows, cols, r int) int
 }
 
 // Room returns s with so much capacity behind its last element that a Coder may read
@@ -72,34 +75,57 @@ func (x NM) Expand(row, values []float32, b []uint8, rows, cols, r int) int {
 	return kept
 }
 
+func (CSR) Before(b []uint8, rows, cols, r int) int {
+	return int(binary.LittleEndian.Uint32(b[4*r:]))
+}
+
+func (x NM) Before(b []uint8, rows, cols, r int) int { return x.values(r, cols) }
+
 // Codes for rows that begin with a byte: four places of 2 bits are one.
-func (x Packed) Codes(cols int) bool { return x.M == 4 && cols <= Short && x.values(1, cols)%4 == 0 }
+func (x Packed) Codes(cols int) bool { return x.M == 4 && x.values(1, cols)%4 == 0 }
+
+// stretch is how many weights Packed has the columns of at once.
+const stretch = 64
+
+// A stretchColumns are their columns, 2 bytes each, and room behind them.
+type stretchColumns [2 * (stretch + kern.Slack)]uint8
 
 func (x Packed) Compress(b []uint8, values []float32, rows, cols, r int, row []float32) ([]uint8, []float32, uint32) {
-	n, kept := len(values), x.values(1, cols)
-	values = more(values, kept)
-	x.scratch.columns = more(x.scratch.columns[:0], 2*kept)
-	columns := x.scratch.columns
-	largest := kern.Compress4(values[n:], columns, row, x.N)
-	for at := r * kept / 4; len(columns) > 0; at, columns = at+1, columns[8:] {
-		four := binary.LittleEndian.Uint64(columns) & 0x0003_0003_0003_0003
-		b[at] = uint8(four | four>>14 | four>>28 | four>>42)
+	var columns stretchColumns
+	largest, to := uint32(0), b[r*x.values(1, cols)/4:]
+	for len(row) > 0 {
+		some := row[:min(stretch, len(row))]
+		n, kept := len(values), x.values(1, len(some))
+		values = more(values, kept)
+		largest = max(largest, kern.Compress4(values[n:], columns[:], some, x.N))
+		for i := range kept / 4 {
+			four := binary.LittleEndian.Uint64(columns[8*i:]) & 0x0003_0003_0003_0003
+			to[i] = uint8(four | four>>14 | four>>28 | four>>42)
+		}
+		row, to = row[len(some):], to[kept/4:]
 	}
 	return b, values, largest
 }
 
 func (x Packed) Expand(row, values []float32, b []uint8, rows, cols, r int) int {
-	kept := x.values(1, cols)
-	x.scratch.columns = more(x.scratch.columns[:0], 2*kept)
-	columns := x.scratch.columns
-	for i, four := range b[r*kept/4:][:kept/4] {
-		for k := range 4 {
-			column := (4*i+k)/x.N*4 + int(four>>(2*k)&3)
-			binary.LittleEndian.PutUint16(columns[8*i+2*k:], uint16(column))
-		}
+	var columns stretchColumns
+	var groups [stretch / 4]uint64 // of the columns of each byte
+	for i := range 4 * len(groups) {
+		groups[i/4] |= uint64(i/x.N*4) << (i % 4 * 16)
 	}
-	kern.Expand4(row, values, columns, x.N)
-	return kept
+	from, all := b[r*x.values(1, cols)/4:], x.values(1, cols)
+	for len(row) > 0 {
+		some := row[:min(stretch, len(row))]
+		kept := x.values(1, len(some))
+		for i, four := range from[:kept/4] {
+			v := uint64(four)
+			places := v&3 | v&0xc<<14 | v&0x30<<28 | v&0xc0<<42
+			binary.LittleEndian.PutUint64(columns[8*i:], groups[i]+places)
+		}
+		kern.Expand4(some, values, columns[:], x.N)
+		row, values, from = row[len(some):], values[kept:], from[kept/4:]
+	}
+	return all
 }
 
 // Codes for rows that begin with a byte.
@@ -114,4 +140,15 @@ func (Bitmap) Compress(b []uint8, values []float32, rows, cols, r int, row []flo
 
 func (Bitmap) Expand(row, values []float32, b []uint8, rows, cols, r int) int {
 	return kern.ExpandBits(row, values[:len(values)+kern.Slack], b[r*cols/8:])
+}
+
+func (Bitmap) Before(b []uint8, rows, cols, r int) (n int) {
+	b = b[:r*cols/8]
+	for ; len(b) >= 8; b = b[8:] {
+		n += bits.OnesCount64(binary.LittleEndian.Uint64(b))
+	}
+	for _, eight := range b {
+		n += bits.OnesCount8(eight)
+	}
+	return n
 }

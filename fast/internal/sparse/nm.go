@@ -45,15 +45,8 @@ func checkGroups(x Index, nm NM, b []uint8, rows, cols int) error {
 // lowest bits of the first byte, the last byte filled up with 0.
 type Packed struct {
 	NM
-	Bits    int
-	scratch *packedScratch
+	Bits int
 }
-
-type packedScratch struct{ columns []uint8 }
-
-// NewPacked returns the index of n of every m, whose places take so many bits. Its
-// scratch memory, a row's columns, makes it unfit for concurrent use.
-func NewPacked(n, m, bits int) Packed { return Packed{NM{n, m}, bits, new(packedScratch)} }
 
 func (x Packed) bytes(rows, cols int) int { return (x.values(rows, cols)*x.Bits + 7) / 8 }
 

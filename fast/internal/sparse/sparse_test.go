@@ -17,10 +17,10 @@ var indexes = []struct {
 	{"2:4", NM{2, 4}, 2, 4},
 	{"1:4", NM{1, 4}, 1, 4},
 	{"3:5", NM{3, 5}, 3, 5},
-	{"packed 2:4", NewPacked(2, 4, 2), 2, 4},
-	{"packed 3:4", NewPacked(3, 4, 2), 3, 4},
-	{"packed 3:5", NewPacked(3, 5, 3), 3, 5},
-	{"packed 1:300", NewPacked(1, 300, 9), 1, 300},
+	{"packed 2:4", Packed{NM{2, 4}, 2}, 2, 4},
+	{"packed 3:4", Packed{NM{3, 4}, 2}, 3, 4},
+	{"packed 3:5", Packed{NM{3, 5}, 3}, 3, 5},
+	{"packed 1:300", Packed{NM{1, 300}, 9}, 1, 300},
 	{"CSR", CSR{}, 0, 1},
 	{"bitmap", Bitmap{}, 0, 1},
 }
@@ -125,6 +125,9 @@ func TestCodersWriteTheIndex(t *testing.T) {
 				}
 				rest := values
 				for r := range rows {
+					if got := coder.Before(b, rows, cols, r); got != len(values)-len(rest) {
+						t.Fatalf("row %d: %d values before, want %d", r, got, len(values)-len(rest))
+					}
 					row := slices.Repeat([]float32{9}, cols)
 					n := coder.Expand(row, rest, b, rows, cols, r)
 					rest = rest[n:]
