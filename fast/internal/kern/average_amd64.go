@@ -5,13 +5,21 @@
 package kern
 
 // averageAVX512 is Average: 0, or NaN where a result is not finite.
+//
+//go:noescape
 func averageAVX512(dst *float32, x *float32, y *float32, n int) float32
 
 // averageAVX2 is Average: 0, or NaN where a result is not finite.
+//
+//go:noescape
 func averageAVX2(dst *float32, x *float32, y *float32, n int) float32
 
 // blendAVX512 is Blend: 0, or NaN where a result is not finite.
+//
+//go:noescape
 func blendAVX512(dst *float32, x *float32, y *float32, v float64, w float64, n int) float32
 
 // blendAVX2 is Blend: 0, or NaN where a result is not finite.
+//
+//go:noescape
 func blendAVX2(dst *float32, x *float32, y *float32, v float64, w float64, n int) float32

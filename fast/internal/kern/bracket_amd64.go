@@ -5,19 +5,31 @@
 package kern
 
 // bracketAVX512 is Bracket.
+//
+//go:noescape
 func bracketAVX512(dst *float32, x *float32, low uint32, span uint32, n int) (below int, within int, largest uint32)
 
 // bracketAVX2 is Bracket.
+//
+//go:noescape
 func bracketAVX2(dst *float32, x *float32, low uint32, span uint32, n int) (below int, within int, largest uint32)
 
 // countBelowAVX512 is CountBelow.
+//
+//go:noescape
 func countBelowAVX512(x *float32, limit uint32, n int) int
 
 // countBelowAVX2 is CountBelow.
+//
+//go:noescape
 func countBelowAVX2(x *float32, limit uint32, n int) int
 
 // aboveAVX512 is Above.
+//
+//go:noescape
 func aboveAVX512(dst *float32, x *float32, limit uint32, n int)
 
 // aboveAVX2 is Above.
+//
+//go:noescape
 func aboveAVX2(dst *float32, x *float32, limit uint32, n int)

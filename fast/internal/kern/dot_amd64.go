@@ -5,7 +5,11 @@
 package kern
 
 // dotAVX512 is Dot.
+//
+//go:noescape
 func dotAVX512(x *float32, y *float32, n int) float32
 
 // dotAVX2 is Dot.
+//
+//go:noescape
 func dotAVX2(x *float32, y *float32, n int) float32

@@ -5,7 +5,11 @@
 package kern
 
 // dotSquaresAVX512 is DotSquares.
+//
+//go:noescape
 func dotSquaresAVX512(x *float32, y *float32, n int) (xy float32, xx float32, yy float32)
 
 // dotSquaresAVX2 is DotSquares.
+//
+//go:noescape
 func dotSquaresAVX2(x *float32, y *float32, n int) (xy float32, xx float32, yy float32)

@@ -5,7 +5,11 @@
 package kern
 
 // expAVX512 is Exp.
+//
+//go:noescape
 func expAVX512(dst *float32, x *float32, n int)
 
 // expAVX2 is Exp.
+//
+//go:noescape
 func expAVX2(dst *float32, x *float32, n int)

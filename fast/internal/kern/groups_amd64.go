@@ -5,7 +5,11 @@
 package kern
 
 // pruneGroupsAVX512 is a Groups' Prune, of whole vectors: of each, the first step numbers count.
+//
+//go:noescape
 func pruneGroupsAVX512(dst *float32, keep *bool, x *float32, others *uint32, m int, step int, count int, n int) (done int, largest uint32)
 
 // pruneGroupsAVX2 is a Groups' Prune, of whole vectors: of each, the first step numbers count.
+//
+//go:noescape
 func pruneGroupsAVX2(dst *float32, keep *bool, x *float32, others *uint32, m int, step int, count int, n int) (done int, largest uint32)

@@ -5,7 +5,11 @@
 package kern
 
 // logAVX512 is Log.
+//
+//go:noescape
 func logAVX512(dst *float32, x *float32, n int)
 
 // logAVX2 is Log.
+//
+//go:noescape
 func logAVX2(dst *float32, x *float32, n int)

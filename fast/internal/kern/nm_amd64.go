@@ -5,19 +5,31 @@
 package kern
 
 // prune4AVX512 is Prune4.
+//
+//go:noescape
 func prune4AVX512(dst *float32, keep *bool, x *float32, count int, n int) uint32
 
 // prune4AVX2 is Prune4.
+//
+//go:noescape
 func prune4AVX2(dst *float32, keep *bool, x *float32, count int, n int) uint32
 
 // compress4AVX512 is Compress4.
+//
+//go:noescape
 func compress4AVX512(values *float32, columns *byte, x *float32, count int, n int) uint32
 
 // compress4AVX2 is Compress4.
+//
+//go:noescape
 func compress4AVX2(values *float32, columns *byte, x *float32, count int, n int) uint32
 
 // expand4AVX512 is Expand4.
+//
+//go:noescape
 func expand4AVX512(dst *float32, values *float32, columns *byte, count int, n int)
 
 // expand4AVX2 is Expand4.
+//
+//go:noescape
 func expand4AVX2(dst *float32, values *float32, columns *byte, count int, n int)

@@ -5,19 +5,31 @@
 package kern
 
 // compressNonZeroAVX512 is CompressNonZero.
+//
+//go:noescape
 func compressNonZeroAVX512(values *float32, columns *byte, x *float32, n int) (count int, largest uint32)
 
 // compressNonZeroAVX2 is CompressNonZero.
+//
+//go:noescape
 func compressNonZeroAVX2(values *float32, columns *byte, x *float32, n int) (count int, largest uint32)
 
 // compressBitsAVX512 is CompressBits.
+//
+//go:noescape
 func compressBitsAVX512(values *float32, bits *byte, x *float32, n int) (count int, largest uint32)
 
 // compressBitsAVX2 is CompressBits.
+//
+//go:noescape
 func compressBitsAVX2(values *float32, bits *byte, x *float32, n int) (count int, largest uint32)
 
 // expandBitsAVX512 is ExpandBits.
+//
+//go:noescape
 func expandBitsAVX512(dst *float32, values *float32, bits *byte, n int) int
 
 // expandBitsAVX2 is ExpandBits.
+//
+//go:noescape
 func expandBitsAVX2(dst *float32, values *float32, bits *byte, n int) int

@@ -85,7 +85,7 @@ func (x NM) Before(b []uint8, rows, cols, r int) int { return x.values(r, cols) 
 func (x Packed) Codes(cols int) bool { return x.M == 4 && x.values(1, cols)%4 == 0 }
 
 // stretch is how many weights Packed has the columns of at once.
-const stretch = 64
+const stretch = 1024
 
 // A stretchColumns are their columns, 2 bytes each, and room behind them.
 type stretchColumns [2 * (stretch + kern.Slack)]uint8
@@ -109,18 +109,23 @@ func (x Packed) Compress(b []uint8, values []float32, rows, cols, r int, row []f
 
 func (x Packed) Expand(row, values []float32, b []uint8, rows, cols, r int) int {
 	var columns stretchColumns
-	var groups [stretch / 4]uint64 // of the columns of each byte
-	for i := range 4 * len(groups) {
+	// N bytes are four groups: the columns of the first of those, 2 bytes each.
+	var groups [4]uint64
+	for i := range 4 * x.N {
 		groups[i/4] |= uint64(i/x.N*4) << (i % 4 * 16)
 	}
 	from, all := b[r*x.values(1, cols)/4:], x.values(1, cols)
 	for len(row) > 0 {
 		some := row[:min(stretch, len(row))]
 		kept := x.values(1, len(some))
+		next, group := uint64(0), 0
 		for i, four := range from[:kept/4] {
 			v := uint64(four)
 			places := v&3 | v&0xc<<14 | v&0x30<<28 | v&0xc0<<42
-			binary.LittleEndian.PutUint64(columns[8*i:], groups[i]+places)
+			binary.LittleEndian.PutUint64(columns[8*i:], groups[group]+next+places)
+			if group++; group == x.N {
+				group, next = 0, next+16*0x0001_0001_0001_0001
+			}
 		}
 		kern.Expand4(some, values, columns[:], x.N)
 		row, values, from = row[len(some):], values[kept:], from[kept/4:]

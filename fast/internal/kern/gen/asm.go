@@ -34,6 +34,7 @@ func (f *file) tiers(name, doc, signature string, describe func(*asm)) {
 		}
 		f.Function(name + tier)
 		f.Attributes(attr.NOSPLIT)
+		f.Pragma("noescape")
 		f.Doc(fmt.Sprintf("%s%s %s", name, tier, doc))
 		f.SignatureExpr(signature)
 		describe(a)

@@ -40,12 +40,12 @@ func average(f *file) {
 	})
 	f.tiers("blend", "is Blend: 0, or NaN where a result is not finite.", "func(dst, x, y *float32, v, w float64, n int) float32", func(a *asm) {
 		dst, x, y, n := a.pointer("dst"), a.pointer("x"), a.pointer("y"), a.pointer("n")
-		v, w, zero, sum := a.doubles("v"), a.doubles("w"), a.vec(), a.vec()
+		v, w, zero, sum := a.argumentDouble("v"), a.argumentDouble("w"), a.vec(), a.vec()
 		a.zero(zero)
 		a.zero(sum)
 		// half blends half a vector: as many float64s fill a whole one.
 		half := func(x, y Op) reg.VecVirtual {
-			p, q, out := a.vec(), a.vec(), a.narrow()
+			p, q, out := a.vec(), a.vec(), a.halfWidth()
 			a.VCVTPS2PD(x, p)
 			a.VCVTPS2PD(y, q)
 			a.VMULPD(v, p, p)
@@ -86,16 +86,16 @@ func average(f *file) {
 	})
 }
 
-// doubles is an argument, a float64, in every lane.
-func (a *asm) doubles(name string) reg.VecVirtual {
+// argumentDouble is an argument, a float64, in every lane.
+func (a *asm) argumentDouble(name string) reg.VecVirtual {
 	low, v := a.XMM(), a.vec()
 	a.Load(a.Param(name), low)
 	a.VBROADCASTSD(low, v)
 	return v
 }
 
-// narrow returns a new register of half a vector.
-func (a *asm) narrow() reg.VecVirtual {
+// halfWidth returns a new register of half a vector.
+func (a *asm) halfWidth() reg.VecVirtual {
 	if a.wide {
 		return a.YMM()
 	}
@@ -104,7 +104,7 @@ func (a *asm) narrow() reg.VecVirtual {
 
 // lower is the first half of v.
 func (a *asm) lower(v reg.VecVirtual) reg.VecVirtual {
-	half := a.narrow()
+	half := a.halfWidth()
 	if a.wide {
 		a.VMOVAPS(v.AsY(), half)
 	} else {
@@ -115,7 +115,7 @@ func (a *asm) lower(v reg.VecVirtual) reg.VecVirtual {
 
 // upper is its second half.
 func (a *asm) upper(v reg.VecVirtual) reg.VecVirtual {
-	half := a.narrow()
+	half := a.halfWidth()
 	if a.wide {
 		a.VEXTRACTF64X4(U8(1), v, half)
 	} else {
