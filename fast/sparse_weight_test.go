@@ -2,6 +2,8 @@ package fast
 
 import (
 	"errors"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,12 +11,14 @@ import (
 )
 
 func TestSparseWeightAllocatesNothingInTheSteadyState(t *testing.T) {
-	for _, format := range spec.SparseFormats {
-		s, err := NewSparseWeight(spec.SparseWeightConfig{Format: format, N: 2, M: 5})
+	for i, format := range append(spec.SparseFormats, spec.SparseFormats...) {
+		m := 4 + i/len(spec.SparseFormats)
+		s, err := NewSparseWeight(spec.SparseWeightConfig{Format: format, N: 2, M: m})
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := spec.Matrix{Rows: 7, Cols: 20, Data: make([]float32, 140)}
+		cols := 40 + i/len(spec.SparseFormats)*5 // whole bytes of places, and not
+		w := spec.Matrix{Rows: 7, Cols: cols, Data: make([]float32, 7*cols)}
 		for i := range w.Data {
 			w.Data[i] = float32(i % 3)
 		}
@@ -27,7 +31,38 @@ func TestSparseWeightAllocatesNothingInTheSteadyState(t *testing.T) {
 		}
 		calls()
 		if n := testing.AllocsPerRun(20, calls); n != 0 || err != nil {
-			t.Errorf("%s: %v allocations a call, %v", format, n, err)
+			t.Errorf("%s, 2 of %d: %v allocations a call, %v", format, m, n, err)
+		}
+	}
+}
+
+// Large matrices, which several goroutines expand, come back; and what is stored stays
+// where the next is refused in its last row.
+func TestSparseWeightOfManyRows(t *testing.T) {
+	w := spec.Matrix{Rows: 1500, Cols: 800, Data: make([]float32, 1500*800)}
+	for i := range w.Data {
+		if i%4 < 2 { // a group's 2 of 4
+			w.Data[i] = float32(i%1009) - 504
+		}
+	}
+	refused := spec.Matrix{Rows: w.Rows, Cols: w.Cols, Data: slices.Clone(w.Data)}
+	refused.Data[len(refused.Data)-3] = float32(math.Inf(-1))
+	for _, format := range spec.SparseFormats {
+		s, err := NewSparseWeight(spec.SparseWeightConfig{Format: format, N: 2, M: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var dense spec.Matrix
+		for range 2 {
+			if err := errors.Join(s.Compress(w), s.Decompress(&dense)); err != nil || !slices.Equal(dense.Data, w.Data) {
+				t.Errorf("%s: the weights do not come back, error %v", format, err)
+			}
+			if err := s.Compress(refused); spec.KindOf(err) != spec.Invalid {
+				t.Errorf("%s: got %v", format, err)
+			}
+			if err := s.Decompress(&dense); err != nil || !slices.Equal(dense.Data, w.Data) {
+				t.Errorf("%s: after a refusal the weights do not come back, error %v", format, err)
+			}
 		}
 	}
 }
