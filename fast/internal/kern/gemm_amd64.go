@@ -5,7 +5,11 @@
 package kern
 
 // gemmAVX512 is Gemm for at most a panel of columns.
+//
+//go:noescape
 func gemmAVX512(c *float32, ldc int, from *float32, ldf int, factor *float32, step int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int)
 
 // gemmAVX2 is Gemm for at most a panel of columns.
+//
+//go:noescape
 func gemmAVX2(c *float32, ldc int, from *float32, ldf int, factor *float32, step int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int)

@@ -5,7 +5,11 @@
 package kern
 
 // copyRowsAVX512 is CopyRows, of one row at least.
+//
+//go:noescape
 func copyRowsAVX512(dst *float32, dstStride int, src *float32, srcStride int, rows int, cols int)
 
 // copyRowsAVX2 is CopyRows, of one row at least.
+//
+//go:noescape
 func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, cols int)

@@ -5,7 +5,11 @@
 package kern
 
 // sharesAVX512 is Shares.
+//
+//go:noescape
 func sharesAVX512(s *float32, ld int, keys int, queries int, largest *float32, total *float32, kept *float32, twice float32)
 
 // sharesAVX2 is Shares.
+//
+//go:noescape
 func sharesAVX2(s *float32, ld int, keys int, queries int, largest *float32, total *float32, kept *float32, twice float32)

@@ -5,13 +5,21 @@
 package kern
 
 // signsAVX512 is Signs, and returns how many words of 32 signs have a NaN, or a number above 0.
+//
+//go:noescape
 func signsAVX512(words *uint32, x *float32, rows int, dim int) uint32
 
 // signsAVX2 is Signs, and returns how many words of 32 signs have a NaN, or a number above 0.
+//
+//go:noescape
 func signsAVX2(words *uint32, x *float32, rows int, dim int) uint32
 
 // signDotsAVX512 is SignDots.
+//
+//go:noescape
 func signDotsAVX512(s *float32, ld int, queries *uint32, keys *uint32, m int, n int, words int, dim float32)
 
 // signDotsAVX2 is SignDots.
+//
+//go:noescape
 func signDotsAVX2(s *float32, ld int, queries *uint32, keys *uint32, m int, n int, words int, dim float32)

@@ -5,7 +5,11 @@
 package kern
 
 // transposeAVX512 is Transpose for 8 rows of n ≥ 8 columns.
+//
+//go:noescape
 func transposeAVX512(dst *float32, ldd int, src *float32, lds int, n int)
 
 // transposeAVX2 is Transpose for 8 rows of n ≥ 8 columns.
+//
+//go:noescape
 func transposeAVX2(dst *float32, ldd int, src *float32, lds int, n int)

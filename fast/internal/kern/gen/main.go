@@ -40,12 +40,12 @@ var groups = []group{
 	{"groups", pruneGroups},
 	{"log", logarithm},
 	{"peak", peak},
+	{"nm", nm},
+	{"nonzero", nonZero},
 	{"rows", rows},
 	{"shares", shares},
 	{"signs", signs},
 	{"transpose", transpose},
-	{"nm", nm},
-	{"nonzero", nonZero},
 }
 
 func main() {
