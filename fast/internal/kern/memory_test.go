@@ -122,6 +122,9 @@ var special = []float32{
 	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), math.Float32frombits(0xffc12345), 127.5, -127.5, 0x1p23, 0x1p31,
 }
 
+// oneOf is one of the styles: lengths are many, so that each has its share.
+func (m *memory) oneOf(styles ...style) style { return styles[m.r.IntN(len(styles))] }
+
 // floats takes n numbers of a style.
 func floats(m *memory, n int, draw style) []float32 {
 	x := take[float32](m, n)

@@ -10,19 +10,18 @@ import (
 func TestPrune4(t *testing.T) {
 	eachLength(t, func(t *testing.T, n int, m *memory) {
 		n -= n % 4
-		for _, draw := range []style{ordinary, anything, few} {
-			count := 1 + m.r.IntN(3)
-			x, dst, keep := floats(m, n, draw), take[float32](m, n), take[bool](m, n)
-			want, wantKeep := make([]float32, n), make([]bool, n)
-			wantLargest := prune4Go(want, wantKeep, x, count)
-			if largest := Prune4(dst, keep, x, count); largest != wantLargest {
-				t.Errorf("%d of 4: largest %x, want %x", count, largest, wantLargest)
-			}
-			if !slices.Equal(keep, wantKeep) {
-				t.Errorf("%d of %v: kept %v, want %v", count, x, keep, wantKeep)
-			}
-			sameBits(t, "dst", dst, want)
+		draw := m.oneOf(ordinary, anything, few)
+		count := 1 + m.r.IntN(3)
+		x, dst, keep := floats(m, n, draw), take[float32](m, n), take[bool](m, n)
+		want, wantKeep := make([]float32, n), make([]bool, n)
+		wantLargest := prune4Go(want, wantKeep, x, count)
+		if largest := Prune4(dst, keep, x, count); largest != wantLargest {
+			t.Errorf("%d of 4: largest %x, want %x", count, largest, wantLargest)
 		}
+		if !slices.Equal(keep, wantKeep) {
+			t.Errorf("%d of %v: kept %v, want %v", count, x, keep, wantKeep)
+		}
+		sameBits(t, "dst", dst, want)
 	})
 }
 
@@ -55,27 +54,26 @@ func TestPrune4Go(t *testing.T) {
 func TestCompress4(t *testing.T) {
 	eachLength(t, func(t *testing.T, n int, m *memory) {
 		n -= n % 4
-		for _, draw := range []style{ordinary, anything, few} {
-			count := 1 + m.r.IntN(3)
-			kept := n / 4 * count
-			x := floats(m, n, draw)
-			values, columns := take[float32](m, kept+Slack), take[byte](m, 2*(kept+Slack))
-			want, wantColumns := make([]float32, kept+Slack), make([]byte, 2*(kept+Slack))
-			wantLargest := compress4Go(want, wantColumns, x, count)
-			if largest := Compress4(values, columns, x, count); largest != wantLargest {
-				t.Errorf("%d of 4: largest %x, want %x", count, largest, wantLargest)
-			}
-			sameBits(t, "values", values[:kept], want[:kept])
-			if !bytes.Equal(columns[:2*kept], wantColumns[:2*kept]) {
-				t.Errorf("%d of %v: columns %v, want %v", count, x, columns[:2*kept], wantColumns[:2*kept])
-			}
-
-			dense, wantDense := take[float32](m, n), make([]float32, n)
-			Expand4(dense, values, columns, count)
-			prune4Go(wantDense, make([]bool, n), x, count)
-			sameBits(t, "dense", dense, wantDense)
-			expand4Go(dense, values, columns, count)
-			sameBits(t, "dense in Go", dense, wantDense)
+		draw := m.oneOf(ordinary, anything, few)
+		count := 1 + m.r.IntN(3)
+		kept := n / 4 * count
+		x := floats(m, n, draw)
+		values, columns := take[float32](m, kept+Slack), take[byte](m, 2*(kept+Slack))
+		want, wantColumns := make([]float32, kept+Slack), make([]byte, 2*(kept+Slack))
+		wantLargest := compress4Go(want, wantColumns, x, count)
+		if largest := Compress4(values, columns, x, count); largest != wantLargest {
+			t.Errorf("%d of 4: largest %x, want %x", count, largest, wantLargest)
 		}
+		sameBits(t, "values", values[:kept], want[:kept])
+		if !bytes.Equal(columns[:2*kept], wantColumns[:2*kept]) {
+			t.Errorf("%d of %v: columns %v, want %v", count, x, columns[:2*kept], wantColumns[:2*kept])
+		}
+
+		dense, wantDense := take[float32](m, n), make([]float32, n)
+		Expand4(dense, values, columns, count)
+		prune4Go(wantDense, make([]bool, n), x, count)
+		sameBits(t, "dense", dense, wantDense)
+		expand4Go(dense, values, columns, count)
+		sameBits(t, "dense in Go", dense, wantDense)
 	})
 }
