@@ -12,10 +12,11 @@ import (
 // NewIterPrune returns an optimised spec.IterPrune, or an error of kind
 // spec.Invalid for a config out of range. It also regrows: spec.IterPruneRegrow.
 //
-// A step is linear in the weights: the magnitude at which they are cut is selected
-// by its digits, which checks them besides; one pass without branches writes what
-// lies above the cut, and a second one, only where ties are split, puts back the
-// first of them.
+// A step is linear in the weights: the magnitude at which they are cut is selected by
+// its bits, which checks them besides; one pass writes what lies above the cut, and a
+// second one, only where ties are split, puts back the first of them. Large weights are
+// cut for several goroutines. Beyond its result an instance needs usually an eighth of
+// the weights' memory and at most all of it again, and to regrow as much once more.
 func NewIterPrune(config spec.IterPruneConfig) (spec.IterPrune, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err

@@ -98,3 +98,33 @@ func TestSparseWeightNamesWhatItRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A product that over- or underflows in float32 on the way is taken in float64.
+func TestSparseWeightMultipliesAtEveryMagnitude(t *testing.T) {
+	w := spec.Matrix{Rows: 4, Cols: 8, Data: []float32{
+		3e38, -3e38, 0, 0, 1, 2, 0, 0,
+		1e-30, 1e-30, 0, 0, -1e-30, 3e-30, 0, 0,
+		0, 0, 0, 0, 0, 0, 0, 0,
+		1, -1, 0, 0, 0.5, 0.25, 0, 0,
+	}}
+	for _, c := range []struct{ x, want []float32 }{
+		{[]float32{3, 3, 9, 9, 1, 1, 9, 9}, []float32{3, 8e-30, 0, 0.75}},
+		{[]float32{1e-15, 1e-15, 9, 9, 1e-15, 1e-15, 9, 9}, []float32{3e-15, 4e-45, 0, 0.75e-15}},
+	} {
+		for _, format := range spec.SparseFormats {
+			s, err := NewSparseWeight(spec.SparseWeightConfig{Format: format, N: 2, M: 4})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []float32
+			if err := errors.Join(s.Compress(w), s.(spec.SparseWeightProduct).Multiply(&got, c.x)); err != nil {
+				t.Fatal(err)
+			}
+			for r, want := range c.want {
+				if math.Abs(float64(got[r]-want)) > 0x1p-21*float64(want) {
+					t.Errorf("%s: row %d by %v is %v, want %v", format, r, c.x, got[r], want)
+				}
+			}
+		}
+	}
+}

@@ -133,8 +133,8 @@ func (x Packed) Expand(row, values []float32, b []uint8, rows, cols, r int) int 
 	return all
 }
 
-// Codes for rows that begin with a byte.
-func (Bitmap) Codes(cols int) bool { return cols%8 == 0 }
+// Codes for rows that begin with a byte, and do not last too long.
+func (Bitmap) Codes(cols int) bool { return cols%8 == 0 && cols <= 1<<20 }
 
 func (Bitmap) Compress(b []uint8, values []float32, rows, cols, r int, row []float32) ([]uint8, []float32, uint32) {
 	n := len(values)

@@ -3,8 +3,8 @@
 //
 // The idea: an index is held in its stored form, so that its size is what it claims,
 // and is written and read a row at a time, as a short list of columns that stays in
-// the cache. Compressing, decompressing and multiplying see only the list, the same
-// for every format, and nothing branches on a weight.
+// the cache, the same for every format; nothing branches on a weight. What whole rows
+// are coded by most, a Coder does without the list.
 package sparse
 
 import "math"
