@@ -101,15 +101,18 @@ func TestSparseWeightNamesWhatItRefuses(t *testing.T) {
 
 // A product that over- or underflows in float32 on the way is taken in float64.
 func TestSparseWeightMultipliesAtEveryMagnitude(t *testing.T) {
-	w := spec.Matrix{Rows: 4, Cols: 8, Data: []float32{
-		3e38, -3e38, 0, 0, 1, 2, 0, 0,
+	w := spec.Matrix{Rows: 5, Cols: 8, Data: []float32{
+		1e38, -1e38, 0, 0, 0x1p100, 0x1p101, 0, 0,
 		1e-30, 1e-30, 0, 0, -1e-30, 3e-30, 0, 0,
 		0, 0, 0, 0, 0, 0, 0, 0,
 		1, -1, 0, 0, 0.5, 0.25, 0, 0,
+		3e38, -1.5e38, 0, 0, 3e38, -1.5e38, 0, 0,
 	}}
+	three := float32(3 * 0x1p100)
 	for _, c := range []struct{ x, want []float32 }{
-		{[]float32{3, 3, 9, 9, 1, 1, 9, 9}, []float32{3, 8e-30, 0, 0.75}},
-		{[]float32{1e-15, 1e-15, 9, 9, 1e-15, 1e-15, 9, 9}, []float32{3e-15, 4e-45, 0, 0.75e-15}},
+		{[]float32{4, 4, 9, 9, 1, 1, 9, 9}, []float32{three, 10e-30, 0, 0.75, float32(math.Inf(1))}},
+		{[]float32{1, 1, 9, 9, 1, 1, 9, 9}, []float32{three, 4e-30, 0, 0.75, 3e38}},
+		{[]float32{1e-15, 1e-15, 9, 9, 1e-15, 1e-15, 9, 9}, []float32{three * 1e-15, 4e-45, 0, 0.75e-15, 3e23}},
 	} {
 		for _, format := range spec.SparseFormats {
 			s, err := NewSparseWeight(spec.SparseWeightConfig{Format: format, N: 2, M: 4})
@@ -121,7 +124,7 @@ func TestSparseWeightMultipliesAtEveryMagnitude(t *testing.T) {
 				t.Fatal(err)
 			}
 			for r, want := range c.want {
-				if math.Abs(float64(got[r]-want)) > 0x1p-21*float64(want) {
+				if got[r] != want && !(math.Abs(float64(got[r]-want)) <= 0x1p-20*float64(want)) {
 					t.Errorf("%s: row %d by %v is %v, want %v", format, r, c.x, got[r], want)
 				}
 			}
