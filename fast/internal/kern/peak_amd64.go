@@ -5,25 +5,41 @@
 package kern
 
 // peakMulAddsAVX512 is PeakMulAdds.
+//
+//go:noescape
 func peakMulAddsAVX512(rounds int) float32
 
 // peakMulAddsAVX2 is PeakMulAdds.
+//
+//go:noescape
 func peakMulAddsAVX2(rounds int) float32
 
 // peakAddsAVX512 is PeakAdds.
+//
+//go:noescape
 func peakAddsAVX512(rounds int) uint32
 
 // peakAddsAVX2 is PeakAdds.
+//
+//go:noescape
 func peakAddsAVX2(rounds int) uint32
 
 // peakReadAVX512 is PeakRead.
+//
+//go:noescape
 func peakReadAVX512(x *uint32, n int, rounds int) uint32
 
 // peakReadAVX2 is PeakRead.
+//
+//go:noescape
 func peakReadAVX2(x *uint32, n int, rounds int) uint32
 
 // peakWriteAVX512 is PeakWrite.
+//
+//go:noescape
 func peakWriteAVX512(x *uint32, n int, rounds int, v uint32)
 
 // peakWriteAVX2 is PeakWrite.
+//
+//go:noescape
 func peakWriteAVX2(x *uint32, n int, rounds int, v uint32)
