@@ -134,6 +134,9 @@ func floats(m *memory, n int, draw style) []float32 {
 	return x
 }
 
+// oneOf draws one of several styles.
+func oneOf(m *memory, styles ...style) style { return styles[m.r.IntN(len(styles))] }
+
 // sameBits compares numbers bit by bit, but for the payload of a NaN.
 func sameBits(t *testing.T, name string, got, want []float32) {
 	t.Helper()

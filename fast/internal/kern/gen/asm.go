@@ -260,3 +260,12 @@ func (a *asm) ret() {
 	a.VZEROUPPER()
 	a.RET()
 }
+
+// broadcastArgument fills a vector with a float32 argument.
+func (a *asm) broadcastArgument(name string, v reg.VecVirtual) {
+	argument, err := a.Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	a.VBROADCASTSS(argument.Addr, v)
+}
