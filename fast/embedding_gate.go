@@ -12,13 +12,15 @@ import (
 // spec.Invalid for a config out of range. Its weights can be set:
 // spec.EmbeddingGateWeights.
 //
-// A row is read once: its dot product with the weights, its length and whether it
-// is finite come from one pass.
+// A row's dot product with the weights, its length and whether it is finite come from
+// one pass over some rows, in float32, and of a row that it cannot decide in float64.
+// Rows are copied while they are in the L1 cache.
 func NewEmbeddingGate(c spec.EmbeddingGateConfig) (spec.EmbeddingGate, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	g := &embeddingGate{config: c, weights: make([]float32, c.EmbedDim)}
+	const cached = 4096 // elements, half of a cache of 32 KiB
+	g := &embeddingGate{config: c, weights: make([]float32, c.EmbedDim), together: max(4, cached/c.EmbedDim&^3)}
 	for i := range g.weights {
 		g.weights[i] = float32(1 / float64(c.EmbedDim))
 	}
@@ -31,11 +33,13 @@ type embeddingGate struct {
 	weights []float32
 	length  float64 // of the weights
 	stats   spec.EmbeddingGateStats
+
+	together int // rows
+	rows     dots.Rows
 }
 
 func (g *embeddingGate) measure() {
-	_, square := dots.WithSquare(g.weights, g.weights)
-	g.length = math.Sqrt(square)
+	g.length = math.Sqrt(dots.Exact(g.weights, g.weights))
 }
 
 func (g *embeddingGate) Gate(dst *spec.GatedEmbeddings, embeddings spec.Matrix) error {
@@ -49,25 +53,45 @@ func (g *embeddingGate) Gate(dst *spec.GatedEmbeddings, embeddings spec.Matrix) 
 	dst.Route = spec.Resize(dst.Route, embeddings.Rows)
 	dst.Masked.Resize(embeddings.Rows, embeddings.Cols)
 	vision := 0
-	for r := range embeddings.Rows {
-		x, masked := embeddings.Row(r), dst.Masked.Row(r)
-		dot, square := dots.WithSquare(x, g.weights)
-		if math.IsInf(square, 0) || math.IsNaN(square) { // float32 squares do not overflow float64
-			return spec.CheckFinite(m, "embeddings", embeddings.Data)
-		}
-		dst.Route[r] = 0
-		if g.passes(math.Abs(dot), square) {
-			dst.Route[r] = 1
-			copy(masked, x)
-			vision++
-		} else {
-			clear(masked)
+	defer g.rows.Forget()
+	for from := 0; from < embeddings.Rows; from += g.together {
+		n := min(g.together, embeddings.Rows-from)
+		block := spec.Matrix{Rows: n, Cols: embeddings.Cols, Data: embeddings.Data[from*embeddings.Cols:][:n*embeddings.Cols]}
+		g.rows.Set(block, g.weights)
+		for i := range n {
+			x, masked := block.Row(i), dst.Masked.Row(from+i)
+			dot, square := g.rows.At(i)
+			if math.IsInf(square, 0) || math.IsNaN(square) { // float32 squares do not overflow float64
+				return spec.CheckFinite(m, "embeddings", embeddings.Data)
+			}
+			if g.isNear(math.Abs(dot), square) {
+				dot, square = dots.Exact(x, g.weights), dots.Exact(x, x)
+			}
+			dst.Route[from+i] = 0
+			if g.passes(math.Abs(dot), square) {
+				dst.Route[from+i] = 1
+				copy(masked, x)
+				vision++
+			} else {
+				clear(masked)
+			}
 		}
 	}
 	g.stats.Calls++
 	g.stats.Vision += vision
 	g.stats.Text += embeddings.Rows - vision
 	return nil
+}
+
+// isNear reports whether a row of that dot product and squared length, which are
+// rounded to float32, may be on either side of the threshold.
+func (g *embeddingGate) isNear(dot, square float64) bool {
+	lengths := math.Sqrt(square) * g.length
+	limit := g.config.Threshold
+	if g.config.Variant != spec.Squish6 {
+		limit *= lengths
+	}
+	return math.Abs(dot-limit) <= roundoff*float64(g.config.EmbedDim+16)*lengths
 }
 
 // passes reports whether a row of that dot product and squared length goes to

@@ -2,6 +2,7 @@ package fast
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/squishspec/squishspec/spec"
@@ -37,5 +38,43 @@ func TestEmbeddingGateRefusesALateNaN(t *testing.T) {
 	err = g.Gate(&out, spec.Matrix{Rows: 3, Cols: 1, Data: []float32{1, -1, float32(math.NaN())}})
 	if spec.KindOf(err) != spec.Invalid || g.Stats() != (spec.EmbeddingGateStats{}) {
 		t.Errorf("got %v, and stats %v", err, g.Stats())
+	}
+}
+
+// TestEmbeddingGateTellsRowsAtTheThreshold: rows whose score is within a few roundings
+// of float32 of it go where float64 tells.
+func TestEmbeddingGateTellsRowsAtTheThreshold(t *testing.T) {
+	const dim = 301
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, variant := range []spec.Variant{spec.Documented, spec.Squish6} {
+		for range 200 {
+			x, w := make([]float32, dim), make([]float32, dim)
+			score, squareX, squareW := 0.0, 0.0, 0.0
+			for i := range dim {
+				w[i] = float32(r.NormFloat64())
+				x[i] = w[i] + float32(r.NormFloat64())
+				score += float64(x[i]) * float64(w[i])
+				squareX += float64(x[i]) * float64(x[i])
+				squareW += float64(w[i]) * float64(w[i])
+			}
+			if variant == spec.Documented {
+				score /= math.Sqrt(squareX) * math.Sqrt(squareW)
+			}
+			off := 1e-8 * r.NormFloat64()
+			g, err := NewEmbeddingGate(spec.EmbeddingGateConfig{Variant: variant, EmbedDim: dim, Threshold: score * (1 + off), NRoutes: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out spec.GatedEmbeddings
+			if err := g.(spec.EmbeddingGateWeights).SetWeights(w); err != nil {
+				t.Fatal(err)
+			}
+			if err := g.Gate(&out, spec.Matrix{Rows: 1, Cols: dim, Data: x}); err != nil {
+				t.Fatal(err)
+			}
+			if (out.Route[0] == 1) != (off <= 0) {
+				t.Fatalf("%q, a threshold off by %v: route %d", variant, off, out.Route[0])
+			}
+		}
 	}
 }

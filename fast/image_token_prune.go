@@ -3,6 +3,8 @@ package fast
 import (
 	"math"
 
+	"github.com/squishspec/squishspec/fast/internal/kern"
+	"github.com/squishspec/squishspec/fast/internal/parallel"
 	"github.com/squishspec/squishspec/fast/internal/topk"
 	"github.com/squishspec/squishspec/spec"
 )
@@ -10,17 +12,23 @@ import (
 // NewImageTokenPrune returns the optimised spec.ImageTokenPrune, or an error of
 // kind spec.Invalid for a config out of range.
 //
-// The map is read once, row by row: a row is added to the columns' sums and
-// checked in the same pass. Tokens are selected, not sorted.
+// The map is read once: what scores a token and what tells whether the map is one,
+// the least element and the sums of the rows, come from one pass in float32. Heads
+// are spread over the cores, and added up in float64. Tokens are selected, not
+// sorted. Memory is 2/n_tokens of the map.
 func NewImageTokenPrune(c spec.ImageTokenPruneConfig) (spec.ImageTokenPrune, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return &imageTokenPrune{config: c, scores: make([]float64, c.NTokens), scratch: make([]float64, c.NTokens)}, nil
+	return &imageTokenPrune{config: c}, nil
 }
 
 type imageTokenPrune struct {
 	config          spec.ImageTokenPruneConfig
+	attention       spec.Heads // during a call
+	parts           []float32  // of the scores: of every token, head by head
+	totals          []float32  // of the rows, head by head
+	least           []float32  // element of each head, 0 where none is below
 	scores, scratch []float64
 	stats           spec.ImageTokenPruneStats
 }
@@ -30,13 +38,23 @@ func (p *imageTokenPrune) Prune(dst *spec.PrunedTokens, attention spec.Heads) er
 	if err := spec.CheckHeads("image-token-prune", "attn_weights", attention, c.NHeads, c.NTokens, c.NTokens); err != nil {
 		return err
 	}
-	score := p.received
-	if c.Variant == spec.Squish6 {
-		score = p.negativeEntropy
-	}
+	weights := c.NHeads * c.NTokens
+	p.parts, p.totals = spec.Resize(p.parts, weights), spec.Resize(p.totals, weights)
+	p.least = spec.Resize(p.least, c.NHeads)
+	p.scores, p.scratch = spec.Resize(p.scores, c.NTokens), spec.Resize(p.scratch, c.NTokens)
+
+	p.attention = attention
+	parallel.Run(p, c.NHeads, float64(c.NTokens)*float64(c.NTokens)*imagePruneNS)
+	p.attention = spec.Heads{}
+
 	clear(p.scores)
-	if !score(attention) {
-		return c.CheckAttention(attention)
+	for h := range c.NHeads {
+		if !p.isAttention(h, attention.Head(h)) {
+			return c.CheckAttention(attention)
+		}
+		for i, part := range p.ofHead(p.parts, h) {
+			p.scores[i] += float64(part)
+		}
 	}
 	keep := c.KeepCount()
 	dst.Kept, dst.Pruned = topk.Split(dst.Kept[:0], dst.Pruned[:0], p.scores, p.scratch, keep)
@@ -45,56 +63,48 @@ func (p *imageTokenPrune) Prune(dst *spec.PrunedTokens, attention spec.Heads) er
 	return nil
 }
 
-// received adds up the attention to every token, and reports whether the map is
-// one. A NaN makes the least entry or the sum of its row one that is refused.
-func (p *imageTokenPrune) received(attention spec.Heads) bool {
-	for h := range attention.Heads {
-		head := attention.Head(h)
-		for q := range head.Rows {
-			row := head.Row(q)
-			scores := p.scores[:len(row)]
-			sum, least := 0.0, float32(0)
-			for k, w := range row {
-				v := float64(w)
-				scores[k] += v
-				sum += v
-				least = min(least, w)
-			}
-			if !isAttentionRow(sum, least) {
-				return false
-			}
+// imagePruneNS is what an element of a map takes, from memory.
+const imagePruneNS = 0.15
+
+// Part scores the tokens by some of the heads.
+func (p *imageTokenPrune) Part(_, lo, hi int) {
+	// Beyond these an ε makes no difference to a score, or the same to all.
+	eps := float32(min(max(p.config.Eps, 1e-30), 1e30))
+	for h := lo; h < hi; h++ {
+		head, scores, totals := p.attention.Head(h), p.ofHead(p.parts, h), p.ofHead(p.totals, h)
+		if p.config.Variant == spec.Squish6 {
+			p.least[h] = kern.NegEntropies(scores, totals, head.Data, eps)
+		} else {
+			clear(scores)
+			p.least[h] = kern.AddWeightRows(scores, totals, head.Data, head.Cols)
 		}
 	}
-	return true
 }
 
-// negativeEntropy adds up Σ p·ln(p + ε) of every token's rows, and reports whether
-// the map is one. An entry of 0 adds nothing.
-func (p *imageTokenPrune) negativeEntropy(attention spec.Heads) bool {
-	eps := p.config.Eps
-	for h := range attention.Heads {
-		head := attention.Head(h)
-		for q := range head.Rows {
-			sum, entropy, least := 0.0, 0.0, float32(0)
-			for _, w := range head.Row(q) {
-				v := float64(w)
-				sum += v
-				least = min(least, w)
-				if v > 0 {
-					entropy += v * math.Log(v+eps)
-				}
-			}
-			if !isAttentionRow(sum, least) {
-				return false
-			}
-			p.scores[q] += entropy
+// ofHead returns the share of a head's tokens in what is kept head by head.
+func (p *imageTokenPrune) ofHead(x []float32, h int) []float32 {
+	n := p.config.NTokens
+	return x[h*n : (h+1)*n]
+}
+
+// isAttention reports whether a head's rows are weights that sum to 1. Where a sum in
+// float32 is too near the limit to tell, or NaN, the row is added up again.
+func (p *imageTokenPrune) isAttention(h int, head spec.Matrix) bool {
+	const tolerance = 1e-3
+	near := tolerance - roundoff*float64(head.Cols)
+	for q, total := range p.ofHead(p.totals, h) {
+		if math.Abs(float64(total)-1) <= near {
+			continue
+		}
+		sum := 0.0
+		for _, w := range head.Row(q) {
+			sum += float64(w)
+		}
+		if !(math.Abs(sum-1) <= tolerance) {
+			return false
 		}
 	}
-	return true
-}
-
-func isAttentionRow(sum float64, least float32) bool {
-	return least >= 0 && math.Abs(sum-1) <= 1e-3
+	return p.least[h] >= 0
 }
 
 func (p *imageTokenPrune) Stats() spec.ImageTokenPruneStats { return p.stats }

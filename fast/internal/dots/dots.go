@@ -1,10 +1,10 @@
-// Package dots computes dot products and squared lengths, in one pass over a row:
-// what cosines and norms need.
+// Package dots computes dot products and squared lengths of rows: what cosines and
+// norms need.
 package dots
 
-// WithSquare returns x·w and x·x in float64, of slices of one length. Two sums of each keep
-// four chains of additions going.
-func WithSquare(x, w []float32) (dot, square float64) {
+// exactWithSquare is WithSquare in float64. Two sums of each keep four chains of
+// additions going.
+func exactWithSquare(x, w []float32) (dot, square float64) {
 	w = w[:len(x)]
 	var d0, d1, s0, s1 float64
 	i := 0

@@ -5,13 +5,21 @@
 package kern
 
 // addRowsAVX512 is AddRows.
+//
+//go:noescape
 func addRowsAVX512(sums *float32, x *float32, rows int, cols int, stride int)
 
 // addRowsAVX2 is AddRows.
+//
+//go:noescape
 func addRowsAVX2(sums *float32, x *float32, rows int, cols int, stride int)
 
 // addWeightRowsAVX512 is AddWeightRows.
+//
+//go:noescape
 func addWeightRowsAVX512(sums *float32, totals *float32, x *float32, rows int, cols int, stride int) float32
 
 // addWeightRowsAVX2 is AddWeightRows.
+//
+//go:noescape
 func addWeightRowsAVX2(sums *float32, totals *float32, x *float32, rows int, cols int, stride int) float32

@@ -5,7 +5,11 @@
 package kern
 
 // negEntropiesAVX512 is NegEntropies.
+//
+//go:noescape
 func negEntropiesAVX512(entropies *float32, totals *float32, x *float32, rows int, cols int, eps float32) float32
 
 // negEntropiesAVX2 is NegEntropies.
+//
+//go:noescape
 func negEntropiesAVX2(entropies *float32, totals *float32, x *float32, rows int, cols int, eps float32) float32

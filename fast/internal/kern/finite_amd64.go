@@ -5,13 +5,21 @@
 package kern
 
 // allFiniteAVX512 is AllFinite's.
+//
+//go:noescape
 func allFiniteAVX512(x *float32, n int) float32
 
 // allFiniteAVX2 is AllFinite's.
+//
+//go:noescape
 func allFiniteAVX2(x *float32, n int) float32
 
 // extremesAVX512 is Extremes.
+//
+//go:noescape
 func extremesAVX512(x *float32, n int) (low float32, high float32, zero float32)
 
 // extremesAVX2 is Extremes.
+//
+//go:noescape
 func extremesAVX2(x *float32, n int) (low float32, high float32, zero float32)

@@ -5,7 +5,11 @@
 package kern
 
 // histogramsAVX512 is Histograms.
+//
+//go:noescape
 func histogramsAVX512(counts *uint16, x *float32, rows int, cols int, low float32, scale float32)
 
 // histogramsAVX2 is Histograms.
+//
+//go:noescape
 func histogramsAVX2(counts *uint16, x *float32, rows int, cols int, low float32, scale float32)

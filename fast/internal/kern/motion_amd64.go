@@ -5,7 +5,11 @@
 package kern
 
 // distanceAVX512 is Distance.
+//
+//go:noescape
 func distanceAVX512(a *float32, b *float32, n int) (distance float32, size float32)
 
 // distanceAVX2 is Distance.
+//
+//go:noescape
 func distanceAVX2(a *float32, b *float32, n int) (distance float32, size float32)

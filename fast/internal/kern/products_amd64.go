@@ -5,19 +5,31 @@
 package kern
 
 // addRowNormsAVX512 is AddRowNorms.
+//
+//go:noescape
 func addRowNormsAVX512(sums *float32, x *float32, rows int, cols int)
 
 // addRowNormsAVX2 is AddRowNorms.
+//
+//go:noescape
 func addRowNormsAVX2(sums *float32, x *float32, rows int, cols int)
 
 // addRowDotsAVX512 is AddRowDots.
+//
+//go:noescape
 func addRowDotsAVX512(sums *float32, x *float32, w *float32, rows int, cols int)
 
 // addRowDotsAVX2 is AddRowDots.
+//
+//go:noescape
 func addRowDotsAVX2(sums *float32, x *float32, w *float32, rows int, cols int)
 
 // rowDotsSquaresAVX512 is RowDotsSquares.
+//
+//go:noescape
 func rowDotsSquaresAVX512(dots *float32, squares *float32, x *float32, w *float32, rows int, cols int)
 
 // rowDotsSquaresAVX2 is RowDotsSquares.
+//
+//go:noescape
 func rowDotsSquaresAVX2(dots *float32, squares *float32, x *float32, w *float32, rows int, cols int)
