@@ -2,7 +2,9 @@ package fast
 
 import (
 	"math"
+	"slices"
 
+	"github.com/squishspec/squishspec/fast/internal/kern"
 	"github.com/squishspec/squishspec/fast/internal/windows"
 	"github.com/squishspec/squishspec/spec"
 )
@@ -11,7 +13,8 @@ import (
 // kind spec.Invalid for a config out of range.
 //
 // Embeddings are read once, window by window: a window's sum is compared with the
-// one before as soon as it is complete. Cuts are found while walking the
+// one before as soon as it is complete. Sums are in float32, and are taken again in
+// float64 where a cut hangs on the difference. Cuts are found while walking the
 // distances, each looked at once.
 func NewLongContextChunk(c spec.LongContextChunkConfig) (spec.LongContextChunk, error) {
 	if err := c.Validate(); err != nil {
@@ -33,20 +36,17 @@ func (l *longContextChunk) Chunk(dst *[]spec.Chunk, x spec.Matrix) error {
 		return err
 	}
 	longest, shortest := l.config.MaxChunkSize, l.config.MinChunkSize
-	threshold := math.Inf(1)
+	threshold, complete := math.Inf(1), 0 // tokens in windows
 	l.distances = l.distances[:0]
 	if x.Rows > longest && x.Rows/shortest >= 2 {
 		var finite bool
-		l.distances, finite = l.windows.Distances(l.distances, x.Data, x.Cols, shortest)
-		if !finite {
+		if threshold, finite = l.compare(x); !finite {
 			return spec.CheckFinite(m, "token_embeddings", x.Data)
 		}
-		if err := spec.CheckFinite(m, "token_embeddings", x.Data[len(x.Data)-x.Rows%shortest*x.Cols:]); err != nil {
-			return spec.CheckFinite(m, "token_embeddings", x.Data) // names the place in the whole
-		}
-		threshold = cutAbove(l.distances, l.config.BoundarySensitivity)
-	} else if err := spec.CheckFinite(m, "token_embeddings", x.Data); err != nil {
-		return err
+		complete = x.Rows - x.Rows%shortest
+	}
+	if !kern.AllFinite(x.Data[complete*x.Cols:]) {
+		return spec.CheckFinite(m, "token_embeddings", x.Data)
 	}
 
 	*dst = (*dst)[:0]
@@ -71,10 +71,34 @@ func (l *longContextChunk) Chunk(dst *[]spec.Chunk, x spec.Matrix) error {
 	return nil
 }
 
-// cutAbove returns the distance above which there is a cut: none where all are
-// about equal.
-func cutAbove(distances []float64, sensitivity float64) float64 {
-	mean, squares := 0.0, 0.0
+// compare computes the distances of windows and the one above which there is a cut,
+// and reports whether all windows are finite. Distances from sums in float32 do,
+// unless one is so near to the cut that it may be on the other side, which one is
+// where all are about equal: then sums in float64 decide.
+func (l *longContextChunk) compare(x spec.Matrix) (threshold float64, finite bool) {
+	size, sensitivity := l.config.MinChunkSize, l.config.BoundarySensitivity
+	l.distances, finite = l.windows.Distances(l.distances, x.Data, x.Cols, size)
+	if finite {
+		mean, std := moments(l.distances)
+		threshold = mean + sensitivity*std
+		off := roundoff * float64(x.Cols+size+16) * (1 + sensitivity)
+		if !slices.ContainsFunc(l.distances, func(d float64) bool { return math.Abs(d-threshold) <= off }) {
+			return threshold, true
+		}
+	}
+	if l.distances, finite = l.windows.ExactDistances(l.distances[:0], x.Data, x.Cols, size); !finite {
+		return 0, false
+	}
+	mean, std := moments(l.distances)
+	if std < 1e-10 {
+		return math.Inf(1), true
+	}
+	return mean + sensitivity*std, true
+}
+
+// moments returns the mean and the population's standard deviation.
+func moments(distances []float64) (mean, std float64) {
+	squares := 0.0
 	for _, d := range distances {
 		mean += d
 	}
@@ -82,11 +106,7 @@ func cutAbove(distances []float64, sensitivity float64) float64 {
 	for _, d := range distances {
 		squares += (d - mean) * (d - mean)
 	}
-	std := math.Sqrt(squares / float64(len(distances)))
-	if std < 1e-10 {
-		return math.Inf(1)
-	}
-	return mean + sensitivity*std
+	return mean, math.Sqrt(squares / float64(len(distances)))
 }
 
 func (l *longContextChunk) Stats() spec.LongContextChunkStats {
