@@ -2,9 +2,11 @@ package fast
 
 import (
 	"math"
+	"slices"
 
 	"github.com/squishspec/squishspec/fast/internal/bm25"
 	"github.com/squishspec/squishspec/fast/internal/dots"
+	"github.com/squishspec/squishspec/fast/internal/kern"
 	"github.com/squishspec/squishspec/fast/internal/tally"
 	"github.com/squishspec/squishspec/fast/internal/topk"
 	"github.com/squishspec/squishspec/spec"
@@ -26,6 +28,8 @@ func NewContextualRerank(c spec.ContextualRerankConfig) (spec.ContextualRerank, 
 type contextualRerank struct {
 	config                    spec.ContextualRerankConfig
 	content, cosines, scratch []float64
+	sums                      []float32 // content, as it is added up over heads
+	rows                      dots.Rows
 	query                     tally.Tally // its ids, numbered
 	counts                    []int       // of each term in each document
 	idf                       []float64
@@ -42,33 +46,51 @@ func (r *contextualRerank) Rerank(dst *[]int, keys spec.Heads, query spec.Matrix
 		return r.config.CheckKeys(keys, query)
 	}
 	r.content = spec.Resize(r.content, keys.Tokens)
+	r.setContent(keys, query)
+	if span := slices.Max(r.content) - slices.Min(r.content); !(span > contentRange && span < math.Inf(1)) {
+		if err := r.config.CheckKeys(keys, query); err != nil {
+			return err
+		}
+		r.setExactContent(keys, query)
+	}
+	r.rank(dst, false)
+	return nil
+}
+
+// contentRange is the range of content from which on squares that underflow, which
+// leave less than 2⁻⁷⁰ of a length, do not show in a score.
+const contentRange = 0x1p-40
+
+// setContent adds up the lengths of keys, or their products with the query, in
+// float32. A key or query that is not finite makes content that is not.
+func (r *contextualRerank) setContent(keys spec.Heads, query spec.Matrix) {
+	r.sums = spec.Resize(r.sums, keys.Tokens)
+	clear(r.sums)
+	for h := range keys.Heads {
+		if spec.IsNone(query) {
+			kern.AddRowNorms(r.sums, keys.Head(h).Data)
+		} else {
+			kern.AddRowDots(r.sums, keys.Head(h).Data, query.Row(h))
+		}
+	}
+	for i, sum := range r.sums {
+		r.content[i] = float64(sum)
+	}
+}
+
+// setExactContent is setContent in float64, for finite numbers of any size.
+func (r *contextualRerank) setExactContent(keys spec.Heads, query spec.Matrix) {
 	clear(r.content)
-	finite := 0.0 // NaN where an element is not finite
 	for h := range keys.Heads {
 		head := keys.Head(h)
-		if spec.IsNone(query) {
-			for i := range r.content {
-				_, square := dots.WithSquare(head.Row(i), head.Row(i))
-				r.content[i] += math.Sqrt(square)
-				finite += square * 0
-			}
-		} else {
-			q := query.Row(h)
-			for i := range r.content {
-				dot, square := dots.WithSquare(head.Row(i), q)
-				r.content[i] += dot
-				finite += square * 0
+		for i := range r.content {
+			if spec.IsNone(query) {
+				r.content[i] += math.Sqrt(dots.Exact(head.Row(i), head.Row(i)))
+			} else {
+				r.content[i] += dots.Exact(head.Row(i), query.Row(h))
 			}
 		}
 	}
-	if finite != 0 || !spec.IsNone(query) && spec.CheckFinite(m, "query", query.Data) != nil {
-		return r.config.CheckKeys(keys, query)
-	}
-	for i := range r.content {
-		r.content[i] /= float64(keys.Heads)
-	}
-	r.rank(dst, scaleOf(r.content), false)
-	return nil
 }
 
 func (r *contextualRerank) RerankDocs(dst *[]int, queryIDs []int64, docs [][]int64, queryEmbedding []float32, docEmbeddings spec.Matrix) error {
@@ -79,18 +101,20 @@ func (r *contextualRerank) RerankDocs(dst *[]int, queryIDs []int64, docs [][]int
 	if len(queryEmbedding) > 0 {
 		r.cosines = spec.Resize(r.cosines, len(docs))
 		_, square := dots.WithSquare(queryEmbedding, queryEmbedding)
+		r.rows.Set(docEmbeddings, queryEmbedding)
 		for i := range docs {
-			dot, other := dots.WithSquare(docEmbeddings.Row(i), queryEmbedding)
+			dot, other := r.rows.At(i)
 			r.cosines[i] = cosineOf(dot, square, other)
 		}
+		r.rows.Forget()
 	}
 	if len(queryIDs) == 0 {
 		copy(r.content, r.cosines)
-		r.rank(dst, scaleOf(r.content), false)
+		r.rank(dst, false)
 		return nil
 	}
 	r.byTerms(queryIDs, docs)
-	r.rank(dst, scaleOf(r.content), len(queryEmbedding) > 0)
+	r.rank(dst, len(queryEmbedding) > 0)
 	return nil
 }
 
@@ -138,23 +162,25 @@ func (r *contextualRerank) byTerms(queryIDs []int64, docs [][]int64) {
 }
 
 // rank blends content, scaled and averaged with the cosines where hybrid says so,
-// with recency, and writes the best.
-func (r *contextualRerank) rank(dst *[]int, scale unitScaling, hybrid bool) {
+// with recency, and writes the best. Scaling is one multiplication.
+func (r *contextualRerank) rank(dst *[]int, hybrid bool) {
 	n, w := len(r.content), r.config.RecencyWeight
-	var cosine unitScaling
+	recency := w / float64(max(n-1, 1))
+	share := 1 - w
 	if hybrid {
-		cosine = scaleOf(r.cosines)
+		share /= 2
 	}
-	for i := range r.content {
-		c := scale.of(r.content[i])
-		if hybrid {
-			c = (c + cosine.of(r.cosines[i])) / 2
+	content := scaleOf(r.content)
+	factor := share / content.span
+	for i, c := range r.content {
+		r.content[i] = (c-content.least)*factor + float64(i)*recency
+	}
+	if hybrid {
+		cosine := scaleOf(r.cosines)
+		factor := share / cosine.span
+		for i, c := range r.cosines {
+			r.content[i] += (c - cosine.least) * factor
 		}
-		recency := 0.0
-		if n > 1 {
-			recency = float64(i) / float64(n-1)
-		}
-		r.content[i] = (1-w)*c + w*recency
 	}
 	r.scratch = spec.Resize(r.scratch, n)
 	*dst, r.rest = topk.Rank((*dst)[:0], r.rest[:0], r.content, r.scratch, min(r.config.TopK, n))

@@ -2,6 +2,7 @@ package fast
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/squishspec/squishspec/spec"
@@ -60,6 +61,36 @@ func TestContextualRerankFindsWhatIsNotFinite(t *testing.T) {
 		}
 		if r.Stats() != (spec.ContextualRerankStats{}) {
 			t.Errorf("refused calls were counted: %+v", r.Stats())
+		}
+	}
+}
+
+// TestContextualRerankWhereFloat32Ends: keys whose squares or products over- or
+// underflow are ranked as others are.
+func TestContextualRerankWhereFloat32Ends(t *testing.T) {
+	r, err := NewContextualRerank(spec.ContextualRerankConfig{NHeads: 2, HeadDim: 2, RecencyWeight: 0, TopK: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, scale := range []float32{1, 0x1p62, 0x1p100, 0x1p-100} {
+		keys := spec.Heads{Heads: 2, Tokens: 4, Dim: 2, Stride: 8, Data: []float32{1, 2, 3, 4, 0, 1, 2, 2, 1, 1, 2, 3, 1, 0, 0, 1}}
+		query := spec.Matrix{Rows: 2, Cols: 2, Data: []float32{1, 1, 1, 1}}
+		for _, x := range [][]float32{keys.Data, query.Data} {
+			for i := range x {
+				x[i] *= scale
+			}
+		}
+		for _, ask := range []struct {
+			query spec.Matrix
+			want  []int
+		}{{spec.Matrix{}, []int{1, 3, 0, 2}}, {query, []int{1, 0, 3, 2}}} {
+			var top []int
+			if err := r.Rerank(&top, keys, ask.query); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(top, ask.want) {
+				t.Errorf("scale %v: got %d, want %d", scale, top, ask.want)
+			}
 		}
 	}
 }

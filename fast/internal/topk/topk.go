@@ -7,7 +7,6 @@
 package topk
 
 import (
-	"cmp"
 	"math"
 	"math/bits"
 	"slices"
@@ -103,6 +102,14 @@ func Split(kept, dropped []int, scores, scratch []float64, k int) ([]int, []int)
 func Rank(best, rest []int, scores, scratch []float64, k int) ([]int, []int) {
 	from := len(best)
 	best, rest = Split(best, rest, scores, scratch, k)
-	slices.SortStableFunc(best[from:], func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
+	slices.SortFunc(best[from:], func(a, b int) int {
+		switch x, y := scores[a], scores[b]; {
+		case x > y:
+			return -1
+		case x < y:
+			return 1
+		}
+		return a - b
+	})
 	return best, rest
 }
