@@ -2,10 +2,10 @@ package fast
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
-	"github.com/squishspec/squishspec/fast/internal/columns"
+	"github.com/squishspec/squishspec/fast/internal/gemm"
+	"github.com/squishspec/squishspec/fast/internal/kern"
 	"github.com/squishspec/squishspec/fast/internal/topk"
 	"github.com/squishspec/squishspec/spec"
 )
@@ -13,15 +13,17 @@ import (
 // NewSparseMoE returns the optimised spec.SparseMoE, or an error of kind spec.Invalid
 // for a config out of range. It also groups tokens by expert: spec.SparseMoEDispatch.
 //
-// Experts are selected, not sorted: only the top_k are put in order. An exponential
-// is taken once for each expert, and serves the weights and the loss. Grouping is a
-// counting sort.
+// Logits are a product of matrices, in float32, with a token's computed again in
+// float64 if one overflows. Experts are selected, not sorted: only the top_k are put
+// in order. An exponential is taken once for each expert, and serves the weights and
+// the loss. Grouping is a counting sort. Memory is that of the gate, and 8 bytes an
+// expert of 512 tokens.
 func NewSparseMoE(c spec.SparseMoEConfig) (spec.SparseMoE, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	m := &sparseMoE{
-		config: c, gate: columns.Of(c.Gate()),
+		config: c, gate: c.Gate(),
 		logits: make([]float64, c.NExperts), scratch: make([]float64, c.NExperts), chosen: make([]moeScored, 0, c.TopK),
 		mean: make([]float64, c.NExperts), first: make([]int, c.NExperts), next: make([]int, c.NExperts+1),
 	}
@@ -31,11 +33,13 @@ func NewSparseMoE(c spec.SparseMoEConfig) (spec.SparseMoE, error) {
 }
 
 type sparseMoE struct {
-	config spec.SparseMoEConfig
-	gate   columns.Columns
-	stats  spec.SparseMoEStats
+	config     spec.SparseMoEConfig
+	gate       spec.Matrix
+	multiplier gemm.Multiplier
+	stats      spec.SparseMoEStats
 
-	logits, scratch []float64
+	products        spec.Matrix // of some tokens: logits, and then exponentials
+	logits, scratch []float64   // of one token
 	chosen          []moeScored
 	mean            []float64 // Σ of a probability over the tokens
 	first           []int     // tokens that have an expert as their first
@@ -54,6 +58,9 @@ func moeBetter(a, b moeScored) int {
 	return cmp.Or(cmp.Compare(b.logit, a.logit), cmp.Compare(a.expert, b.expert))
 }
 
+// moeTogether is the number of tokens that are multiplied with the gate at once.
+const moeTogether = 512
+
 func (m *sparseMoE) Route(dst *spec.MoERouting, hiddenStates spec.Matrix) error {
 	if err := m.config.CheckTokens(hiddenStates); err != nil {
 		return err
@@ -63,17 +70,11 @@ func (m *sparseMoE) Route(dst *spec.MoERouting, hiddenStates spec.Matrix) error 
 	dst.Weights.Resize(n, k)
 	clear(m.mean)
 	clear(m.first)
-	for t := range n {
-		m.gate.Dots(m.logits, hiddenStates.Row(t))
-		if l := m.logits[0]; l-l != 0 { // finite elements have finite products and sums
+	for from := 0; from < n; from += moeTogether {
+		to := min(n, from+moeTogether)
+		if !m.routeSome(dst, hiddenStates, from, to) {
 			return m.config.CheckHiddenStates(hiddenStates)
 		}
-		m.choose(k)
-		m.weigh(dst.Weights.Row(t))
-		for r, s := range m.chosen {
-			dst.Indices[t*k+r] = s.expert
-		}
-		m.first[m.chosen[0].expert]++
 	}
 	dst.AuxLoss = m.loss(n)
 	dst.Capacity = m.config.Capacity(n)
@@ -84,11 +85,84 @@ func (m *sparseMoE) Route(dst *spec.MoERouting, hiddenStates spec.Matrix) error 
 	return nil
 }
 
-// choose sets chosen to the k greatest logits, in order.
+// routeSome writes the experts and weights of tokens from … to−1, and reports whether
+// all are finite.
+func (m *sparseMoE) routeSome(dst *spec.MoERouting, x spec.Matrix, from, to int) (finite bool) {
+	k := m.config.TopK
+	m.products.Resize(to-from, m.config.NExperts)
+	m.multiplier.Multiply(gemm.Of(m.products), gemm.View{}, gemm.Of(x).Block(from, to, 0, x.Cols), gemm.Of(m.gate))
+	for t := from; t < to; t++ {
+		products := m.products.Row(t - from)
+		if !m.widen(products, x.Row(t)) {
+			return false
+		}
+		m.choose(k)
+		for r, s := range m.chosen {
+			dst.Indices[t*k+r] = s.expert
+		}
+		m.first[m.chosen[0].expert]++
+		greatest := m.chosen[0].logit
+		for e, l := range m.logits {
+			products[e] = float32(l - greatest)
+		}
+	}
+	kern.Exp(m.products.Data, m.products.Data)
+	for t := from; t < to; t++ {
+		m.weigh(dst.Weights.Row(t), dst.Indices[t*k:(t+1)*k], m.products.Row(t-from))
+	}
+	return true
+}
+
+// widen sets the logits of token x from its products with the gate, and reports
+// whether they are finite: products of finite elements do not overflow float64, and
+// neither do sums of them.
+func (m *sparseMoE) widen(products, x []float32) (finite bool) {
+	zero := float32(0) // NaN where a product is not finite
+	for e, l := range products {
+		m.logits[e] = float64(l)
+		zero += l * 0
+	}
+	if zero == 0 {
+		return true
+	}
+	clear(m.logits)
+	for i, v := range x {
+		for e, w := range m.gate.Row(i) {
+			m.logits[e] += float64(v) * float64(w)
+		}
+	}
+	return m.logits[0]-m.logits[0] == 0 // an element that is not finite shows in all
+}
+
+// choose sets chosen to the k greatest logits, in order. A few are inserted where they
+// belong; of more the cut is found first.
 func (m *sparseMoE) choose(k int) {
+	const few = 16
+	m.chosen = m.chosen[:0]
+	if k > few {
+		m.chooseMany(k)
+		return
+	}
+	for e, l := range m.logits {
+		at := len(m.chosen)
+		if at == k {
+			if l <= m.chosen[k-1].logit {
+				continue
+			}
+			at--
+		} else {
+			m.chosen = m.chosen[:at+1]
+		}
+		for ; at > 0 && m.chosen[at-1].logit < l; at-- {
+			m.chosen[at] = m.chosen[at-1]
+		}
+		m.chosen[at] = moeScored{l, int32(e)}
+	}
+}
+
+func (m *sparseMoE) chooseMany(k int) {
 	copy(m.scratch, m.logits)
 	cut, ties := topk.Cut(m.scratch, k)
-	m.chosen = m.chosen[:0]
 	for e, l := range m.logits {
 		if l == cut && ties > 0 {
 			ties--
@@ -100,22 +174,22 @@ func (m *sparseMoE) choose(k int) {
 	slices.SortFunc(m.chosen, moeBetter)
 }
 
-// weigh writes the weights of the chosen experts, turns the logits into exponentials,
-// and adds the probabilities to mean.
-func (m *sparseMoE) weigh(weights []float32) {
-	greatest, all, sum := m.chosen[0].logit, 0.0, 0.0
-	for e, l := range m.logits {
-		m.logits[e] = math.Exp(l - greatest)
-		all += m.logits[e]
+// weigh writes the weights of a token's experts, in proportion to the exponentials of
+// all, and adds the probabilities to mean.
+func (m *sparseMoE) weigh(weights []float32, experts []int32, exps []float32) {
+	all, sum := 0.0, 0.0
+	for _, x := range exps {
+		all += float64(x)
 	}
-	for _, s := range m.chosen {
-		sum += m.logits[s.expert]
+	for _, e := range experts {
+		sum += float64(exps[e])
 	}
-	for r, s := range m.chosen {
-		weights[r] = float32(m.logits[s.expert] / sum)
+	for r, e := range experts {
+		weights[r] = float32(float64(exps[e]) / sum)
 	}
-	for e, x := range m.logits {
-		m.mean[e] += x / all
+	share := 1 / all
+	for e, x := range exps {
+		m.mean[e] += float64(x) * share
 	}
 }
 
@@ -199,22 +273,44 @@ func (m *sparseMoE) Combine(dst *spec.Matrix, expertOutputs spec.Matrix, indices
 	m.sums = spec.Resize(m.sums, m.config.HiddenDim)
 	m.startRows(indices)
 	for t := range weights.Rows {
-		clear(m.sums)
-		for r, e := range indices[t*k : (t+1)*k] {
-			if e < 0 {
-				continue
+		m.combine(dst.Row(t), expertOutputs, indices[t*k:(t+1)*k], weights.Row(t))
+		for _, e := range indices[t*k : (t+1)*k] {
+			if e >= 0 {
+				m.next[e]++
 			}
-			w := float64(weights.Row(t)[r])
-			for i, x := range expertOutputs.Row(m.next[e]) {
-				m.sums[i] += w * float64(x)
-			}
-			m.next[e]++
-		}
-		for i, x := range m.sums {
-			dst.Data[t*dst.Cols+i] = float32(x)
 		}
 	}
 	return nil
+}
+
+// combine writes the weighted sum of a token's expert outputs, which are at next. Sums
+// in float32 that overflow are added up again in float64.
+func (m *sparseMoE) combine(out []float32, outputs spec.Matrix, experts []int32, weights []float32) {
+	row := kern.Rows(out, 1, len(out), len(out))
+	var from kern.View // nothing yet
+	for r, e := range experts {
+		if e >= 0 {
+			kern.Gemm(row, from, nil, kern.Rows(weights[r:r+1], 1, 1, 1), kern.Rows(outputs.Row(m.next[e]), 1, len(out), len(out)))
+			from = row
+		}
+	}
+	if from.Data == nil {
+		clear(out)
+	}
+	if kern.AllFinite(out) {
+		return
+	}
+	clear(m.sums)
+	for r, e := range experts {
+		if e >= 0 {
+			for i, x := range outputs.Row(m.next[e]) {
+				m.sums[i] += float64(weights[r]) * float64(x)
+			}
+		}
+	}
+	for i, x := range m.sums {
+		out[i] = float32(x)
+	}
 }
 
 func (m *sparseMoE) Stats() spec.SparseMoEStats {

@@ -1,7 +1,9 @@
 package fast
 
 import (
+	"cmp"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -48,5 +50,67 @@ func TestSparseMoERefusesALateNaN(t *testing.T) {
 	err = m.Route(&out, spec.Matrix{Rows: 3, Cols: 1, Data: []float32{1, -1, float32(math.NaN())}})
 	if s := m.Stats(); spec.KindOf(err) != spec.Invalid || s.Calls != 0 || s.Tokens != 0 || !slices.Equal(s.ExpertLoad, []int64{0, 0}) {
 		t.Errorf("got %v, and stats %v", err, s)
+	}
+}
+
+// TestSparseMoEBeyondFloat32: a logit that float32 does not hold is as good as others,
+// and so is a sum of outputs that it does not hold before its end.
+func TestSparseMoEBeyondFloat32(t *testing.T) {
+	m, err := NewSparseMoE(spec.SparseMoEConfig{NExperts: 3, TopK: 3, HiddenDim: 2,
+		GateWeights: spec.Matrix{Rows: 2, Cols: 3, Data: []float32{2, 4, 8, 2, 4, -8}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out spec.MoERouting
+	if err := m.Route(&out, spec.Matrix{Rows: 1, Cols: 2, Data: []float32{0x1p127, 0x1p127}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []int32{1, 0, 2}; !slices.Equal(out.Indices, want) || !slices.Equal(out.Weights.Data, []float32{1, 0, 0}) {
+		t.Errorf("got %d and %v, want %d and weights 1, 0, 0", out.Indices, out.Weights.Data, want)
+	}
+	var sum spec.Matrix
+	outputs := spec.Matrix{Rows: 3, Cols: 2, Data: []float32{0x1p127, 1, 0x1p127, 1, 0x1p127, 1}}
+	weights := spec.Matrix{Rows: 1, Cols: 3, Data: []float32{1, 1, -1}}
+	if err := m.(spec.SparseMoEDispatch).Combine(&sum, outputs, []int32{0, 1, 2}, weights); err != nil {
+		t.Fatal(err)
+	}
+	if want := []float32{0x1p127, 1}; !slices.Equal(sum.Data, want) {
+		t.Errorf("got %v, want %v", sum.Data, want)
+	}
+}
+
+// TestSparseMoEChoosesFewAndMany: as sorting all would, equal logits among them, more
+// tokens than are multiplied at once.
+func TestSparseMoEChoosesFewAndMany(t *testing.T) {
+	const experts, tokens = 40, moeTogether + 3
+	r := rand.New(rand.NewPCG(1, 2))
+	gate := spec.Matrix{Rows: 2, Cols: experts, Data: make([]float32, 2*experts)}
+	x := spec.Matrix{Rows: tokens, Cols: 2, Data: make([]float32, 2*tokens)}
+	for _, data := range [][]float32{gate.Data, x.Data} {
+		for i := range data {
+			data[i] = float32(r.IntN(5) - 2)
+		}
+	}
+	for _, k := range []int{1, 3, 16, 17, experts} {
+		m, err := NewSparseMoE(spec.SparseMoEConfig{NExperts: experts, TopK: k, HiddenDim: 2, GateWeights: gate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out spec.MoERouting
+		if err := m.Route(&out, x); err != nil {
+			t.Fatal(err)
+		}
+		for n := range tokens {
+			order := make([]int32, experts)
+			logits := make([]float32, experts)
+			for e := range experts {
+				order[e] = int32(e)
+				logits[e] = x.Row(n)[0]*gate.Row(0)[e] + x.Row(n)[1]*gate.Row(1)[e]
+			}
+			slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(logits[b], logits[a]) })
+			if got := out.Indices[n*k : (n+1)*k]; !slices.Equal(got, order[:k]) {
+				t.Fatalf("%d of %d, token %d: got %d, want %d", k, experts, n, got, order[:k])
+			}
+		}
 	}
 }
