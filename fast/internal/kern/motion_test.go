@@ -8,23 +8,22 @@ import (
 
 func TestDistance(t *testing.T) {
 	eachLength(t, func(t *testing.T, n int, m *memory) {
-		for _, draw := range []style{ordinary, finite, anything} {
-			a, b := floats(m, n, draw), floats(m, n+m.r.IntN(2), draw)
-			apart, sizes := make([]float64, n), make([]float64, n)
-			for i, v := range a {
-				apart[i] = math.Abs(float64(v) - float64(b[i]))
-				sizes[i] = math.Abs(float64(v))
-			}
-			distance, size := Distance(a, b)
-			nearSum(t, "distance", float64(distance), apart)
-			nearSum(t, "size", float64(size), sizes)
-			if n > 0 {
-				copy(b, a)
-				i := m.r.IntN(n)
-				b[i] = math.Nextafter32(a[i], 0)
-				if d, _ := Distance(a, b); d == 0 && b[i] != a[i] {
-					t.Errorf("%v and %v have no distance", a[i], b[i])
-				}
+		draw := oneOf(m, ordinary, finite, anything)
+		a, b := floats(m, n, draw), floats(m, n+m.r.IntN(2), draw)
+		apart, sizes := make([]float64, n), make([]float64, n)
+		for i, v := range a {
+			apart[i] = math.Abs(float64(v) - float64(b[i]))
+			sizes[i] = math.Abs(float64(v))
+		}
+		distance, size := Distance(a, b)
+		nearSum(t, "distance", float64(distance), apart)
+		nearSum(t, "size", float64(size), sizes)
+		if n > 0 {
+			copy(b, a)
+			i := m.r.IntN(n)
+			b[i] = math.Nextafter32(a[i], 0)
+			if d, _ := Distance(a, b); d == 0 && b[i] != a[i] {
+				t.Errorf("%v and %v have no distance", a[i], b[i])
 			}
 		}
 	})
