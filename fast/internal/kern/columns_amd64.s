@@ -7,12 +7,13 @@
 // func addRowsAVX512(sums *float32, x *float32, rows int, cols int, stride int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·addRowsAVX512(SB), NOSPLIT, $0-40
-	MOVQ sums+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ rows+16(FP), DX
-	MOVQ cols+24(FP), BX
-	MOVQ stride+32(FP), SI
-	SHLQ $0x02, SI
+	MOVQ         sums+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         rows+16(FP), DX
+	MOVQ         cols+24(FP), BX
+	MOVQ         stride+32(FP), SI
+	SHLQ         $0x02, SI
+	VBROADCASTSS word3f800000<>+0(SB), Z5
 
 four1:
 	CMPQ DX, $0x04
@@ -24,38 +25,38 @@ four1:
 	MOVQ BX, R11
 
 one4:
-	CMPQ    R11, $0x00000010
-	JLT     rest5
-	VMOVUPS (CX)(R10*4), Z0
-	VMOVUPS (DI)(R10*4), Z1
-	VMOVUPS (R8)(R10*4), Z2
-	VMOVUPS (R9)(R10*4), Z3
-	VMOVUPS (AX)(R10*4), Z4
-	VADDPS  Z1, Z0, Z0
-	VADDPS  Z3, Z2, Z2
-	VADDPS  Z2, Z0, Z0
-	VADDPS  Z0, Z4, Z4
-	VMOVUPS Z4, (AX)(R10*4)
-	ADDQ    $0x00000010, R10
-	SUBQ    $0x00000010, R11
-	JMP     one4
+	CMPQ        R11, $0x00000010
+	JLT         rest5
+	VMOVUPS     (CX)(R10*4), Z0
+	VMOVUPS     (DI)(R10*4), Z1
+	VMOVUPS     (R8)(R10*4), Z2
+	VMOVUPS     (R9)(R10*4), Z3
+	VMOVUPS     (AX)(R10*4), Z4
+	VFMADD231PS Z5, Z1, Z0
+	VFMADD231PS Z5, Z3, Z2
+	VADDPS      Z2, Z0, Z0
+	VADDPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (AX)(R10*4)
+	ADDQ        $0x00000010, R10
+	SUBQ        $0x00000010, R11
+	JMP         one4
 
 rest5:
-	TESTQ     R11, R11
-	JZ        end6
-	MOVL      $0xffffffff, R12
-	BZHIL     R11, R12, R12
-	KMOVW     R12, K1
-	VMOVUPS.Z (CX)(R10*4), K1, Z0
-	VMOVUPS.Z (DI)(R10*4), K1, Z1
-	VMOVUPS.Z (R8)(R10*4), K1, Z2
-	VMOVUPS.Z (R9)(R10*4), K1, Z3
-	VMOVUPS.Z (AX)(R10*4), K1, Z4
-	VADDPS    Z1, Z0, Z0
-	VADDPS    Z3, Z2, Z2
-	VADDPS    Z2, Z0, Z0
-	VADDPS    Z0, Z4, Z4
-	VMOVUPS   Z4, K1, (AX)(R10*4)
+	TESTQ       R11, R11
+	JZ          end6
+	MOVL        $0xffffffff, R12
+	BZHIL       R11, R12, R12
+	KMOVW       R12, K1
+	VMOVUPS.Z   (CX)(R10*4), K1, Z0
+	VMOVUPS.Z   (DI)(R10*4), K1, Z1
+	VMOVUPS.Z   (R8)(R10*4), K1, Z2
+	VMOVUPS.Z   (R9)(R10*4), K1, Z3
+	VMOVUPS.Z   (AX)(R10*4), K1, Z4
+	VFMADD231PS Z5, Z1, Z0
+	VFMADD231PS Z5, Z3, Z2
+	VADDPS      Z2, Z0, Z0
+	VADDPS      Z0, Z4, Z4
+	VMOVUPS     Z4, K1, (AX)(R10*4)
 
 end6:
 	LEAQ (CX)(SI*4), CX
@@ -98,8 +99,11 @@ rows3:
 	VZEROUPPER
 	RET
 
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $4
+
 // func addRowsAVX2(sums *float32, x *float32, rows int, cols int, stride int)
-// Requires: AVX
+// Requires: AVX, FMA3
 TEXT ·addRowsAVX2(SB), NOSPLIT, $0-40
 	MOVQ sums+0(FP), AX
 	MOVQ x+8(FP), CX
@@ -118,39 +122,39 @@ four1:
 	MOVQ BX, R11
 
 one4:
-	CMPQ    R11, $0x00000008
-	JLT     rest5
-	VMOVUPS (CX)(R10*4), Y0
-	VMOVUPS (DI)(R10*4), Y1
-	VMOVUPS (R8)(R10*4), Y2
-	VMOVUPS (R9)(R10*4), Y3
-	VMOVUPS (AX)(R10*4), Y4
-	VADDPS  Y1, Y0, Y0
-	VADDPS  Y3, Y2, Y2
-	VADDPS  Y2, Y0, Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS Y4, (AX)(R10*4)
-	ADDQ    $0x00000008, R10
-	SUBQ    $0x00000008, R11
-	JMP     one4
+	CMPQ        R11, $0x00000008
+	JLT         rest5
+	VMOVUPS     (CX)(R10*4), Y0
+	VMOVUPS     (DI)(R10*4), Y1
+	VMOVUPS     (R8)(R10*4), Y2
+	VMOVUPS     (R9)(R10*4), Y3
+	VMOVUPS     (AX)(R10*4), Y4
+	VFMADD231PS vector3f800000<>+0(SB), Y1, Y0
+	VFMADD231PS vector3f800000<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y0, Y0
+	VADDPS      Y0, Y4, Y4
+	VMOVUPS     Y4, (AX)(R10*4)
+	ADDQ        $0x00000008, R10
+	SUBQ        $0x00000008, R11
+	JMP         one4
 
 rest5:
-	TESTQ      R11, R11
-	JZ         end6
-	LEAQ       tails<>+0(SB), R13
-	MOVQ       $0x00000008, R12
-	SUBQ       R11, R12
-	VMOVDQU    (R13)(R12*4), Y5
-	VMASKMOVPS (CX)(R10*4), Y5, Y0
-	VMASKMOVPS (DI)(R10*4), Y5, Y1
-	VMASKMOVPS (R8)(R10*4), Y5, Y2
-	VMASKMOVPS (R9)(R10*4), Y5, Y3
-	VMASKMOVPS (AX)(R10*4), Y5, Y4
-	VADDPS     Y1, Y0, Y0
-	VADDPS     Y3, Y2, Y2
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS Y4, Y5, (AX)(R10*4)
+	TESTQ       R11, R11
+	JZ          end6
+	LEAQ        tails<>+0(SB), R13
+	MOVQ        $0x00000008, R12
+	SUBQ        R11, R12
+	VMOVDQU     (R13)(R12*4), Y5
+	VMASKMOVPS  (CX)(R10*4), Y5, Y0
+	VMASKMOVPS  (DI)(R10*4), Y5, Y1
+	VMASKMOVPS  (R8)(R10*4), Y5, Y2
+	VMASKMOVPS  (R9)(R10*4), Y5, Y3
+	VMASKMOVPS  (AX)(R10*4), Y5, Y4
+	VFMADD231PS vector3f800000<>+0(SB), Y1, Y0
+	VFMADD231PS vector3f800000<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y0, Y0
+	VADDPS      Y0, Y4, Y4
+	VMASKMOVPS  Y4, Y5, (AX)(R10*4)
 
 end6:
 	LEAQ (CX)(SI*4), CX
@@ -194,6 +198,16 @@ rows3:
 	VZEROUPPER
 	RET
 
+DATA vector3f800000<>+0(SB)/4, $0x3f800000
+DATA vector3f800000<>+4(SB)/4, $0x3f800000
+DATA vector3f800000<>+8(SB)/4, $0x3f800000
+DATA vector3f800000<>+12(SB)/4, $0x3f800000
+DATA vector3f800000<>+16(SB)/4, $0x3f800000
+DATA vector3f800000<>+20(SB)/4, $0x3f800000
+DATA vector3f800000<>+24(SB)/4, $0x3f800000
+DATA vector3f800000<>+28(SB)/4, $0x3f800000
+GLOBL vector3f800000<>(SB), RODATA|NOPTR, $32
+
 DATA tails<>+0(SB)/4, $0xffffffff
 DATA tails<>+4(SB)/4, $0xffffffff
 DATA tails<>+8(SB)/4, $0xffffffff
@@ -215,17 +229,18 @@ GLOBL tails<>(SB), RODATA|NOPTR, $64
 // func addWeightRowsAVX512(sums *float32, totals *float32, x *float32, rows int, cols int, stride int) float32
 // Requires: AVX, AVX512F, AVX512VL, BMI2, SSE
 TEXT ·addWeightRowsAVX512(SB), NOSPLIT, $0-52
-	MOVQ   totals+8(FP), AX
-	MOVQ   sums+0(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   rows+24(FP), BX
-	MOVQ   cols+32(FP), SI
-	MOVQ   stride+40(FP), DI
-	SHLQ   $0x02, DI
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS Y12, Y12, Y12
+	MOVQ         totals+8(FP), AX
+	MOVQ         sums+0(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	MOVQ         cols+32(FP), SI
+	MOVQ         stride+40(FP), DI
+	SHLQ         $0x02, DI
+	VBROADCASTSS word3f800000<>+0(SB), Z5
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	VXORPS       Y12, Y12, Y12
+	VXORPS       Y13, Y13, Y13
 
 four1:
 	CMPQ   BX, $0x04
@@ -233,75 +248,75 @@ four1:
 	LEAQ   (DX)(DI*1), R8
 	LEAQ   (R8)(DI*1), R9
 	LEAQ   (R9)(DI*1), R10
-	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
 	XORQ   R11, R11
 	MOVQ   SI, R12
 
 one4:
-	CMPQ    R12, $0x00000010
-	JLT     rest5
-	VMOVUPS (DX)(R11*4), Z0
-	VMOVUPS (R8)(R11*4), Z1
-	VMOVUPS (R9)(R11*4), Z2
-	VMOVUPS (R10)(R11*4), Z3
-	VMOVUPS (CX)(R11*4), Z4
-	VADDPS  Z0, Z5, Z5
-	VMINPS  Z0, Z9, Z9
-	VADDPS  Z1, Z6, Z6
-	VMINPS  Z1, Z10, Z10
-	VADDPS  Z2, Z7, Z7
-	VMINPS  Z2, Z11, Z11
-	VADDPS  Z3, Z8, Z8
-	VMINPS  Z3, Z12, Z12
-	VADDPS  Z1, Z0, Z0
-	VADDPS  Z3, Z2, Z2
-	VADDPS  Z2, Z0, Z0
-	VADDPS  Z0, Z4, Z4
-	VMOVUPS Z4, (CX)(R11*4)
-	ADDQ    $0x00000010, R11
-	SUBQ    $0x00000010, R12
-	JMP     one4
+	CMPQ        R12, $0x00000010
+	JLT         rest5
+	VMOVUPS     (DX)(R11*4), Z0
+	VMOVUPS     (R8)(R11*4), Z1
+	VMOVUPS     (R9)(R11*4), Z2
+	VMOVUPS     (R10)(R11*4), Z3
+	VMOVUPS     (CX)(R11*4), Z4
+	VFMADD231PS Z5, Z0, Z6
+	VMINPS      Z0, Z10, Z10
+	VFMADD231PS Z5, Z1, Z7
+	VMINPS      Z1, Z11, Z11
+	VFMADD231PS Z5, Z2, Z8
+	VMINPS      Z2, Z12, Z12
+	VFMADD231PS Z5, Z3, Z9
+	VMINPS      Z3, Z13, Z13
+	VFMADD231PS Z5, Z1, Z0
+	VFMADD231PS Z5, Z3, Z2
+	VADDPS      Z2, Z0, Z0
+	VADDPS      Z0, Z4, Z4
+	VMOVUPS     Z4, (CX)(R11*4)
+	ADDQ        $0x00000010, R11
+	SUBQ        $0x00000010, R12
+	JMP         one4
 
 rest5:
-	TESTQ     R12, R12
-	JZ        end6
-	MOVL      $0xffffffff, R13
-	BZHIL     R12, R13, R13
-	KMOVW     R13, K1
-	VMOVUPS.Z (DX)(R11*4), K1, Z0
-	VMOVUPS.Z (R8)(R11*4), K1, Z1
-	VMOVUPS.Z (R9)(R11*4), K1, Z2
-	VMOVUPS.Z (R10)(R11*4), K1, Z3
-	VMOVUPS.Z (CX)(R11*4), K1, Z4
-	VADDPS    Z0, Z5, Z5
-	VMINPS    Z0, Z9, Z9
-	VADDPS    Z1, Z6, Z6
-	VMINPS    Z1, Z10, Z10
-	VADDPS    Z2, Z7, Z7
-	VMINPS    Z2, Z11, Z11
-	VADDPS    Z3, Z8, Z8
-	VMINPS    Z3, Z12, Z12
-	VADDPS    Z1, Z0, Z0
-	VADDPS    Z3, Z2, Z2
-	VADDPS    Z2, Z0, Z0
-	VADDPS    Z0, Z4, Z4
-	VMOVUPS   Z4, K1, (CX)(R11*4)
+	TESTQ       R12, R12
+	JZ          end6
+	MOVL        $0xffffffff, R13
+	BZHIL       R12, R13, R13
+	KMOVW       R13, K1
+	VMOVUPS.Z   (DX)(R11*4), K1, Z0
+	VMOVUPS.Z   (R8)(R11*4), K1, Z1
+	VMOVUPS.Z   (R9)(R11*4), K1, Z2
+	VMOVUPS.Z   (R10)(R11*4), K1, Z3
+	VMOVUPS.Z   (CX)(R11*4), K1, Z4
+	VFMADD231PS Z5, Z0, Z6
+	VMINPS      Z0, Z10, Z10
+	VFMADD231PS Z5, Z1, Z7
+	VMINPS      Z1, Z11, Z11
+	VFMADD231PS Z5, Z2, Z8
+	VMINPS      Z2, Z12, Z12
+	VFMADD231PS Z5, Z3, Z9
+	VMINPS      Z3, Z13, Z13
+	VFMADD231PS Z5, Z1, Z0
+	VFMADD231PS Z5, Z3, Z2
+	VADDPS      Z2, Z0, Z0
+	VADDPS      Z0, Z4, Z4
+	VMOVUPS     Z4, K1, (CX)(R11*4)
 
 end6:
-	VUNPCKLPS     Z6, Z5, Z0
-	VUNPCKHPS     Z6, Z5, Z5
-	VADDPS        Z0, Z5, Z5
-	VUNPCKLPS     Z8, Z7, Z0
-	VUNPCKHPS     Z8, Z7, Z7
-	VADDPS        Z0, Z7, Z7
-	VUNPCKLPD     Z7, Z5, Z0
-	VUNPCKHPD     Z7, Z5, Z5
-	VADDPS        Z0, Z5, Z5
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VMOVAPS       Y5, Y1
+	VUNPCKLPS     Z7, Z6, Z0
+	VUNPCKHPS     Z7, Z6, Z6
+	VADDPS        Z0, Z6, Z6
+	VUNPCKLPS     Z9, Z8, Z0
+	VUNPCKHPS     Z9, Z8, Z8
+	VADDPS        Z0, Z8, Z8
+	VUNPCKLPD     Z8, Z6, Z0
+	VUNPCKHPD     Z8, Z6, Z6
+	VADDPS        Z0, Z6, Z6
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VMOVAPS       Y6, Y1
 	VADDPS        Y0, Y1, Y1
 	VEXTRACTF32X4 $0x01, Y1, X0
 	VMOVAPS       X1, X1
@@ -315,41 +330,41 @@ end6:
 single2:
 	TESTQ  BX, BX
 	JZ     rows3
-	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
 	XORQ   R8, R8
 	MOVQ   SI, R9
 
 one7:
-	CMPQ    R9, $0x00000010
-	JLT     rest8
-	VMOVUPS (DX)(R8*4), Z0
-	VADDPS  Z0, Z5, Z5
-	VMINPS  Z0, Z9, Z9
-	VADDPS  (CX)(R8*4), Z0, Z4
-	VMOVUPS Z4, (CX)(R8*4)
-	ADDQ    $0x00000010, R8
-	SUBQ    $0x00000010, R9
-	JMP     one7
+	CMPQ        R9, $0x00000010
+	JLT         rest8
+	VMOVUPS     (DX)(R8*4), Z0
+	VFMADD231PS Z5, Z0, Z6
+	VMINPS      Z0, Z10, Z10
+	VADDPS      (CX)(R8*4), Z0, Z4
+	VMOVUPS     Z4, (CX)(R8*4)
+	ADDQ        $0x00000010, R8
+	SUBQ        $0x00000010, R9
+	JMP         one7
 
 rest8:
-	TESTQ     R9, R9
-	JZ        end9
-	MOVL      $0xffffffff, R10
-	BZHIL     R9, R10, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (DX)(R8*4), K1, Z0
-	VMOVUPS.Z (CX)(R8*4), K1, Z4
-	VADDPS    Z0, Z5, Z5
-	VMINPS    Z0, Z9, Z9
-	VADDPS    Z0, Z4, Z4
-	VMOVUPS   Z4, K1, (CX)(R8*4)
+	TESTQ       R9, R9
+	JZ          end9
+	MOVL        $0xffffffff, R10
+	BZHIL       R9, R10, R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DX)(R8*4), K1, Z0
+	VMOVUPS.Z   (CX)(R8*4), K1, Z4
+	VFMADD231PS Z5, Z0, Z6
+	VMINPS      Z0, Z10, Z10
+	VADDPS      Z0, Z4, Z4
+	VMOVUPS     Z4, K1, (CX)(R8*4)
 
 end9:
-	VEXTRACTF64X4 $0x01, Z5, Y0
-	VMOVAPS       Y5, Y1
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VMOVAPS       Y6, Y1
 	VADDPS        Y0, Y1, Y1
 	VEXTRACTF32X4 $0x01, Y1, X0
 	VMOVAPS       X1, X1
@@ -365,11 +380,11 @@ end9:
 	JMP           single2
 
 rows3:
-	VMINPS        Z10, Z9, Z9
-	VMINPS        Z11, Z9, Z9
-	VMINPS        Z12, Z9, Z9
-	VEXTRACTF64X4 $0x01, Z9, Y0
-	VMOVAPS       Y9, Y1
+	VMINPS        Z11, Z10, Z10
+	VMINPS        Z12, Z10, Z10
+	VMINPS        Z13, Z10, Z10
+	VEXTRACTF64X4 $0x01, Z10, Y0
+	VMOVAPS       Y10, Y1
 	VMINPS        Y0, Y1, Y1
 	VEXTRACTF32X4 $0x01, Y1, X0
 	VMOVAPS       X1, X1
@@ -383,7 +398,7 @@ rows3:
 	RET
 
 // func addWeightRowsAVX2(sums *float32, totals *float32, x *float32, rows int, cols int, stride int) float32
-// Requires: AVX, SSE
+// Requires: AVX, FMA3, SSE
 TEXT ·addWeightRowsAVX2(SB), NOSPLIT, $0-52
 	MOVQ   totals+8(FP), AX
 	MOVQ   sums+0(FP), CX
@@ -411,55 +426,55 @@ four1:
 	MOVQ   SI, R12
 
 one4:
-	CMPQ    R12, $0x00000008
-	JLT     rest5
-	VMOVUPS (DX)(R11*4), Y0
-	VMOVUPS (R8)(R11*4), Y1
-	VMOVUPS (R9)(R11*4), Y2
-	VMOVUPS (R10)(R11*4), Y3
-	VMOVUPS (CX)(R11*4), Y4
-	VADDPS  Y0, Y5, Y5
-	VMINPS  Y0, Y9, Y9
-	VADDPS  Y1, Y6, Y6
-	VMINPS  Y1, Y10, Y10
-	VADDPS  Y2, Y7, Y7
-	VMINPS  Y2, Y11, Y11
-	VADDPS  Y3, Y8, Y8
-	VMINPS  Y3, Y12, Y12
-	VADDPS  Y1, Y0, Y0
-	VADDPS  Y3, Y2, Y2
-	VADDPS  Y2, Y0, Y0
-	VADDPS  Y0, Y4, Y4
-	VMOVUPS Y4, (CX)(R11*4)
-	ADDQ    $0x00000008, R11
-	SUBQ    $0x00000008, R12
-	JMP     one4
+	CMPQ        R12, $0x00000008
+	JLT         rest5
+	VMOVUPS     (DX)(R11*4), Y0
+	VMOVUPS     (R8)(R11*4), Y1
+	VMOVUPS     (R9)(R11*4), Y2
+	VMOVUPS     (R10)(R11*4), Y3
+	VMOVUPS     (CX)(R11*4), Y4
+	VFMADD231PS vector3f800000<>+0(SB), Y0, Y5
+	VMINPS      Y0, Y9, Y9
+	VFMADD231PS vector3f800000<>+0(SB), Y1, Y6
+	VMINPS      Y1, Y10, Y10
+	VFMADD231PS vector3f800000<>+0(SB), Y2, Y7
+	VMINPS      Y2, Y11, Y11
+	VFMADD231PS vector3f800000<>+0(SB), Y3, Y8
+	VMINPS      Y3, Y12, Y12
+	VFMADD231PS vector3f800000<>+0(SB), Y1, Y0
+	VFMADD231PS vector3f800000<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y0, Y0
+	VADDPS      Y0, Y4, Y4
+	VMOVUPS     Y4, (CX)(R11*4)
+	ADDQ        $0x00000008, R11
+	SUBQ        $0x00000008, R12
+	JMP         one4
 
 rest5:
-	TESTQ      R12, R12
-	JZ         end6
-	LEAQ       tails<>+0(SB), R14
-	MOVQ       $0x00000008, R13
-	SUBQ       R12, R13
-	VMOVDQU    (R14)(R13*4), Y13
-	VMASKMOVPS (DX)(R11*4), Y13, Y0
-	VMASKMOVPS (R8)(R11*4), Y13, Y1
-	VMASKMOVPS (R9)(R11*4), Y13, Y2
-	VMASKMOVPS (R10)(R11*4), Y13, Y3
-	VMASKMOVPS (CX)(R11*4), Y13, Y4
-	VADDPS     Y0, Y5, Y5
-	VMINPS     Y0, Y9, Y9
-	VADDPS     Y1, Y6, Y6
-	VMINPS     Y1, Y10, Y10
-	VADDPS     Y2, Y7, Y7
-	VMINPS     Y2, Y11, Y11
-	VADDPS     Y3, Y8, Y8
-	VMINPS     Y3, Y12, Y12
-	VADDPS     Y1, Y0, Y0
-	VADDPS     Y3, Y2, Y2
-	VADDPS     Y2, Y0, Y0
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS Y4, Y13, (CX)(R11*4)
+	TESTQ       R12, R12
+	JZ          end6
+	LEAQ        tails<>+0(SB), R14
+	MOVQ        $0x00000008, R13
+	SUBQ        R12, R13
+	VMOVDQU     (R14)(R13*4), Y13
+	VMASKMOVPS  (DX)(R11*4), Y13, Y0
+	VMASKMOVPS  (R8)(R11*4), Y13, Y1
+	VMASKMOVPS  (R9)(R11*4), Y13, Y2
+	VMASKMOVPS  (R10)(R11*4), Y13, Y3
+	VMASKMOVPS  (CX)(R11*4), Y13, Y4
+	VFMADD231PS vector3f800000<>+0(SB), Y0, Y5
+	VMINPS      Y0, Y9, Y9
+	VFMADD231PS vector3f800000<>+0(SB), Y1, Y6
+	VMINPS      Y1, Y10, Y10
+	VFMADD231PS vector3f800000<>+0(SB), Y2, Y7
+	VMINPS      Y2, Y11, Y11
+	VFMADD231PS vector3f800000<>+0(SB), Y3, Y8
+	VMINPS      Y3, Y12, Y12
+	VFMADD231PS vector3f800000<>+0(SB), Y1, Y0
+	VFMADD231PS vector3f800000<>+0(SB), Y3, Y2
+	VADDPS      Y2, Y0, Y0
+	VADDPS      Y0, Y4, Y4
+	VMASKMOVPS  Y4, Y13, (CX)(R11*4)
 
 end6:
 	VUNPCKLPS    Y6, Y5, Y0
@@ -491,30 +506,30 @@ single2:
 	MOVQ   SI, R9
 
 one7:
-	CMPQ    R9, $0x00000008
-	JLT     rest8
-	VMOVUPS (DX)(R8*4), Y0
-	VADDPS  Y0, Y5, Y5
-	VMINPS  Y0, Y9, Y9
-	VADDPS  (CX)(R8*4), Y0, Y4
-	VMOVUPS Y4, (CX)(R8*4)
-	ADDQ    $0x00000008, R8
-	SUBQ    $0x00000008, R9
-	JMP     one7
+	CMPQ        R9, $0x00000008
+	JLT         rest8
+	VMOVUPS     (DX)(R8*4), Y0
+	VFMADD231PS vector3f800000<>+0(SB), Y0, Y5
+	VMINPS      Y0, Y9, Y9
+	VADDPS      (CX)(R8*4), Y0, Y4
+	VMOVUPS     Y4, (CX)(R8*4)
+	ADDQ        $0x00000008, R8
+	SUBQ        $0x00000008, R9
+	JMP         one7
 
 rest8:
-	TESTQ      R9, R9
-	JZ         end9
-	LEAQ       tails<>+0(SB), R11
-	MOVQ       $0x00000008, R10
-	SUBQ       R9, R10
-	VMOVDQU    (R11)(R10*4), Y1
-	VMASKMOVPS (DX)(R8*4), Y1, Y0
-	VMASKMOVPS (CX)(R8*4), Y1, Y4
-	VADDPS     Y0, Y5, Y5
-	VMINPS     Y0, Y9, Y9
-	VADDPS     Y0, Y4, Y4
-	VMASKMOVPS Y4, Y1, (CX)(R8*4)
+	TESTQ       R9, R9
+	JZ          end9
+	LEAQ        tails<>+0(SB), R11
+	MOVQ        $0x00000008, R10
+	SUBQ        R9, R10
+	VMOVDQU     (R11)(R10*4), Y1
+	VMASKMOVPS  (DX)(R8*4), Y1, Y0
+	VMASKMOVPS  (CX)(R8*4), Y1, Y4
+	VFMADD231PS vector3f800000<>+0(SB), Y0, Y5
+	VMINPS      Y0, Y9, Y9
+	VADDPS      Y0, Y4, Y4
+	VMASKMOVPS  Y4, Y1, (CX)(R8*4)
 
 end9:
 	VEXTRACTF128 $0x01, Y5, X0

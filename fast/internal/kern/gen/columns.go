@@ -27,6 +27,8 @@ func (a *asm) addRows(totals reg.Register) (least reg.VecVirtual) {
 	v := a.vecs(together)
 	sum := a.vec()
 	var total, mins []reg.VecVirtual
+	// Half of the additions are multiply-adds: those have ports of their own.
+	one := a.constant(1)
 	if totals != nil {
 		total, mins = a.vecs(together), a.vecs(together)
 		for _, m := range mins {
@@ -36,7 +38,7 @@ func (a *asm) addRows(totals reg.Register) (least reg.VecVirtual) {
 	// A row is looked at, and added to the columns' sums.
 	look := func(k int) {
 		if totals != nil {
-			a.VADDPS(v[k], total[k], total[k])
+			a.VFMADD231PS(one, v[k], total[k])
 			a.VMINPS(v[k], mins[k], mins[k])
 		}
 	}
@@ -46,18 +48,18 @@ func (a *asm) addRows(totals reg.Register) (least reg.VecVirtual) {
 		}
 	}
 
-	four, one, end := a.label("four"), a.label("single"), a.label("rows")
+	four, single, end := a.label("four"), a.label("single"), a.label("rows")
 	a.Label(four)
 	a.CMPQ(rows, U8(together))
-	a.JLT(LabelRef(one))
+	a.JLT(LabelRef(single))
 	row := a.rowsFrom(x, stride, together)
 	clearTotals()
-	four4 := func() {
+	addFour := func() {
 		for k := range together {
 			look(k)
 		}
-		a.VADDPS(v[1], v[0], v[0])
-		a.VADDPS(v[3], v[2], v[2])
+		a.VFMADD231PS(one, v[1], v[0])
+		a.VFMADD231PS(one, v[3], v[2])
 		a.VADDPS(v[2], v[0], v[0])
 		a.VADDPS(v[0], sum, sum)
 	}
@@ -66,14 +68,14 @@ func (a *asm) addRows(totals reg.Register) (least reg.VecVirtual) {
 			a.VMOVUPS(a.at(row[k], i, 0), v[k])
 		}
 		a.VMOVUPS(a.at(sums, i, 0), sum)
-		four4()
+		addFour()
 		a.VMOVUPS(sum, a.at(sums, i, 0))
 	}, func(i reg.GPVirtual, t tail) {
 		for k := range together {
 			a.loadTail(a.at(row[k], i, 0), t, v[k])
 		}
 		a.loadTail(a.at(sums, i, 0), t, sum)
-		four4()
+		addFour()
 		a.storeTail(sum, t, a.at(sums, i, 0))
 	})
 	if totals != nil {
@@ -84,7 +86,7 @@ func (a *asm) addRows(totals reg.Register) (least reg.VecVirtual) {
 	a.SUBQ(U8(together), rows)
 	a.JMP(LabelRef(four))
 
-	a.Label(one)
+	a.Label(single)
 	a.TESTQ(rows, rows)
 	a.JZ(LabelRef(end))
 	clearTotals()
@@ -106,7 +108,7 @@ func (a *asm) addRows(totals reg.Register) (least reg.VecVirtual) {
 	}
 	a.ADDQ(stride, x)
 	a.DECQ(rows)
-	a.JMP(LabelRef(one))
+	a.JMP(LabelRef(single))
 	a.Label(end)
 	if totals == nil {
 		return nil
