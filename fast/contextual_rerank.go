@@ -100,7 +100,7 @@ func (r *contextualRerank) RerankDocs(dst *[]int, queryIDs []int64, docs [][]int
 	r.content = spec.Resize(r.content, len(docs))
 	if len(queryEmbedding) > 0 {
 		r.cosines = spec.Resize(r.cosines, len(docs))
-		_, square := dots.WithSquare(queryEmbedding, queryEmbedding)
+		square := dots.Square(queryEmbedding)
 		r.rows.Set(docEmbeddings, queryEmbedding)
 		for i := range docs {
 			dot, other := r.rows.At(i)
