@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -9,13 +12,20 @@ import (
 // a and row of b, the row is loaded once for all rows of the tile, and an element of
 // the column once for all vectors. With 6 × 4 vectors of AVX-512 or 6 × 2 of AVX2
 // there is less than half a load to a multiplication.
-func gemm(f *file) {
-	f.tiers("gemm", "is Gemm for at most a panel of columns.", "func(c *float32, ldc int, from *float32, ldf int, factor *float32, step int, a *float32, rs int, cs int, b *float32, ldb int, m int, n int, k int)", func(a *asm) {
-		g := gemmTiles{asm: a}
+func gemm(f *file) { gemmOf(f, "gemm", "Gemm", "float32", 2) }
+
+// gemmDouble is gemm with elements of twice the size, and so tiles of half the width.
+func gemmDouble(f *file) { gemmOf(f, "gemmDouble", "GemmDouble", "float64", 3) }
+
+// gemmOf describes it for elements of 1<<size bytes.
+func gemmOf(f *file, name, exported, element string, size int) {
+	signature := strings.ReplaceAll("func(c *E, ldc int, from *E, ldf int, factor *E, step int, a *E, rs int, cs int, b *E, ldb int, m int, n int, k int)", "E", element)
+	f.tiers(name, fmt.Sprintf("is %s for at most a panel of columns.", exported), signature, func(a *asm) {
+		g := gemmTiles{asm: a, size: size}
 		g.a, g.c, g.from, g.factor, g.left = a.pointer("a"), a.pointer("c"), a.pointer("from"), a.pointer("factor"), a.pointer("m")
 		g.rs, g.cs, g.ldb, g.ldc = a.pointer("rs"), a.pointer("cs"), a.pointer("ldb"), a.pointer("ldc")
 		for _, stride := range []reg.GPVirtual{g.rs, g.cs, g.ldb, g.ldc} {
-			a.SHLQ(U8(2), stride)
+			a.SHLQ(U8(uint8(size)), stride)
 		}
 		most := 4
 		if !a.wide {
@@ -26,6 +36,9 @@ func gemm(f *file) {
 		}
 		g.row, g.element = a.vecs(most), a.vec()
 		n := a.pointer("n")
+		if size == 3 {
+			a.words(n)
+		}
 		for vectors := 1; vectors <= most; vectors++ {
 			next := a.label("wider")
 			if vectors < most {
@@ -55,6 +68,7 @@ func gemm(f *file) {
 
 type gemmTiles struct {
 	*asm
+	size                     int           // of an element: 1<<size bytes
 	a, c, from, factor, left reg.GPVirtual // of the tile; rows left
 	rs, cs, ldb, ldc         reg.GPVirtual // in bytes
 	sums                     [6][]reg.VecVirtual
@@ -111,12 +125,16 @@ func (g gemmTiles) tile(rows, vectors int, t *tail) {
 			at.Index, at.Scale = g.rs, uint8(i%3)
 		}
 		if g.wide && vectors == 1 {
-			g.VFMADD231PS_BCST(at, row[0], sums[i][0])
+			if g.size == 3 {
+				g.VFMADD231PD_BCST(at, row[0], sums[i][0])
+			} else {
+				g.VFMADD231PS_BCST(at, row[0], sums[i][0])
+			}
 			continue
 		}
-		g.VBROADCASTSS(at, g.element)
+		g.everywhere(at, g.element)
 		for v := range row {
-			g.VFMADD231PS(row[v], g.element, sums[i][v])
+			g.addProduct(row[v], g.element, sums[i][v])
 		}
 	}
 	g.ADDQ(g.cs, p0)
@@ -132,14 +150,14 @@ func (g gemmTiles) tile(rows, vectors int, t *tail) {
 	g.TESTQ(g.from, g.from)
 	g.JZ(LabelRef(store))
 	ldf, next := g.pointer("ldf"), g.pointer("step")
-	g.SHLQ(U8(2), ldf)
-	g.SHLQ(U8(2), next)
+	g.SHLQ(U8(uint8(g.size)), ldf)
+	g.SHLQ(U8(uint8(g.size)), next)
 	factor := row[0] // b is done with
 	for i := range rows {
-		g.VBROADCASTSS(Mem{Base: g.factor}, factor)
+		g.everywhere(Mem{Base: g.factor}, factor)
 		for v := range vectors {
 			g.loadLane(Mem{Base: g.from, Disp: v * g.bytes()}, v == vectors-1, t, g.element)
-			g.VFMADD231PS(factor, g.element, sums[i][v])
+			g.addProduct(factor, g.element, sums[i][v])
 		}
 		g.ADDQ(ldf, g.from)
 		g.ADDQ(next, g.factor)
@@ -159,6 +177,24 @@ func (g gemmTiles) tile(rows, vectors int, t *tail) {
 	step := g.GP64()
 	g.IMUL3Q(U32(uint32(rows)), g.rs, step)
 	g.ADDQ(step, g.a)
+}
+
+// everywhere loads an element into every lane.
+func (g gemmTiles) everywhere(m Mem, v reg.VecVirtual) {
+	if g.size == 3 {
+		g.VBROADCASTSD(m, v)
+	} else {
+		g.VBROADCASTSS(m, v)
+	}
+}
+
+// addProduct adds x·y to sum.
+func (g gemmTiles) addProduct(x, y, sum reg.VecVirtual) {
+	if g.size == 3 {
+		g.VFMADD231PD(x, y, sum)
+	} else {
+		g.VFMADD231PS(x, y, sum)
+	}
 }
 
 func (g gemmTiles) loadLane(m Mem, last bool, t *tail, v reg.VecVirtual) {

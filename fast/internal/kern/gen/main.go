@@ -36,10 +36,14 @@ var groups = []group{
 	{"columns", columns},
 	{"dot", dot},
 	{"dotsquares", dotSquares},
+	{"double", double},
 	{"entropy", entropy},
 	{"exp", exp},
 	{"finite", finite},
 	{"gemm", gemm},
+	{"gemmdouble", gemmDouble},
+	{"gram", gram},
+	{"grid", grid},
 	{"groups", pruneGroups},
 	{"histogram", histogram},
 	{"log", logarithm},
@@ -51,7 +55,9 @@ var groups = []group{
 	{"rows", rows},
 	{"shares", shares},
 	{"signs", signs},
+	{"sturm", sturm},
 	{"transpose", transpose},
+	{"widen", widen},
 }
 
 func main() {
@@ -121,7 +127,7 @@ func absent(f *ir.File) ([]byte, error) {
 
 // ISAs of the two tiers, in avo's names. AVX-512's has AVX2's.
 var (
-	avx2 = []string{"AVX", "AVX2", "FMA3", "F16C", "BMI", "BMI2", "LZCNT", "POPCNT", "CMOV", "SSE", "SSE2", "SSE4.1"}
+	avx2 = []string{"AVX", "AVX2", "FMA3", "F16C", "BMI", "BMI2", "LZCNT", "POPCNT", "CMOV", "SSE", "SSE2", "SSE4.1", "MMX+"}
 	wide = append([]string{"AVX512F", "AVX512BW", "AVX512DQ", "AVX512VL", "AVX512VBMI", "AVX512VBMI2", "AVX512VPOPCNTDQ"}, avx2...)
 )
 
