@@ -15,7 +15,8 @@ import "math"
 // round has seen is gone from C, which leaves a hidden copy standing out.
 
 // hides reports whether an eigenvalue above t is hidden from locked vectors and
-// round. It leaves nothing in the basis but those.
+// round, or whether rough products leave that open. It leaves nothing in the basis but
+// those.
 func (d *Decomposer) hides(t float64) bool {
 	n := d.cols
 	known := (len(d.locked) + len(d.round.diagonal)) * n
@@ -34,9 +35,9 @@ func (d *Decomposer) hides(t float64) bool {
 			continue
 		}
 		check = j + 1 + j/8
-		d.probe.solve()
-		hidden = d.probe.value(0) > t
-		if hidden || exact || d.unlikely(t) {
+		least, most := d.probe.extremes()
+		hidden = most > t || exact && d.gram.rough
+		if hidden || exact || d.unlikely(t, least, most) {
 			break
 		}
 	}
@@ -45,14 +46,13 @@ func (d *Decomposer) hides(t float64) bool {
 }
 
 // unlikely reports whether a hidden eigenvalue above t would have shown in the
-// probe. Let the others fill the range [a, b], b < t, of the probe's values. A
+// probe. Let the others fill the range [a, b], b ≤ t, of the probe's values. A
 // polynomial of degree j−1 can be bounded by 1 there and reach the Chebyshev value
 // cosh((j−1)·arcosh(1 + 2(t−b)/(b−a))) at t, and the Ritz values are at least as
 // good as that polynomial. The random start has a component of 1/√n in the
 // hidden direction, as a rule: 2¹⁰·√n leaves it a thousandth of that.
-func (d *Decomposer) unlikely(t float64) bool {
+func (d *Decomposer) unlikely(t, a, b float64) bool {
 	j := len(d.probe.diagonal)
-	a, b := d.probe.value(j-1), d.probe.value(0)
 	reach := float64(j-1) * math.Acosh(1+2*(t-b)/(b-a))
 	return reach > math.Log(0x1p11*math.Sqrt(float64(d.cols)))
 }

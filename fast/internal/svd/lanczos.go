@@ -1,6 +1,10 @@
 package svd
 
-import "math"
+import (
+	"math"
+
+	"github.com/squishspec/squishspec/fast/internal/kern"
+)
 
 // Lanczos iteration: multiply the newest vector of an orthonormal basis by AᵀA
 // and remove what lies in the basis; what remains is the next vector. Only the
@@ -13,29 +17,55 @@ import "math"
 // iterate runs a round: it builds a Krylov space in the complement of the locked
 // vectors until the leading eigenvalues have converged. A round after the first
 // is there because something is hidden, and goes on until that is found. An
-// exhaustive round goes on until the basis spans everything.
-func (d *Decomposer) iterate(exhaustive bool) {
+// exhaustive round goes on until the basis spans everything. With rough products a
+// space that looks invariant may not be, and the round fails.
+func (d *Decomposer) iterate(exhaustive bool) (ok bool) {
 	d.round.reset()
 	d.extend()
 	for check := d.k + 8; ; {
 		invariant := !d.step(&d.round)
+		if d.gram.rough && (invariant || d.spansAll()) {
+			return false
+		}
 		if d.spansAll() {
 			d.round.solve()
 			d.merge()
-			return
+			return true
 		}
 		if invariant {
 			d.extend()
 		}
 		if j := len(d.round.diagonal); j >= check && !exhaustive {
-			d.round.solve()
-			d.merge()
-			if d.converged() {
-				return
+			wait, ok := d.look()
+			if ok {
+				return true
 			}
-			check = j + 4 + j/8
+			check = j + wait
 		}
 	}
+}
+
+// look finds the leading eigenvalues, sets leading and origin, and reports whether
+// they have converged; if not, it is not worth looking again for a few steps. In a
+// first round the last of them tells most often.
+func (d *Decomposer) look() (wait int, ok bool) {
+	if len(d.locked) == 0 {
+		θ, residual, ok := d.round.solveOne(d.k - 1)
+		σσ1 := math.Sqrt(max(θ, smallest*smallest*d.round.norm) * d.round.norm)
+		if excess := residual / (accuracy * σσ1); ok && excess > 1 {
+			return d.wait(excess), false
+		}
+	}
+	d.round.solveLeading(d.k)
+	d.merge()
+	excess := d.excess()
+	return d.wait(excess), excess <= 1
+}
+
+// wait returns how many steps are likely to be needed for so much too large a residual:
+// near the end each halves it at least.
+func (d *Decomposer) wait(excess float64) int {
+	return min(max(2, int(math.Log2(excess))), 4+len(d.round.diagonal))
 }
 
 // spansAll reports whether locked vectors and the round's add up to all.
@@ -56,18 +86,21 @@ func (d *Decomposer) step(t *tridiagonal) bool {
 	d.steps++
 	n, next := d.cols, d.next
 	last := d.basis[len(d.basis)-n:]
-	clear(next)
-	addGram(next, 1, d.a, last)
+	d.gram.multiply(next, last)
 	if d.gain != 0 {
-		add(next, d.gain*dot(d.coupling, last), d.coupling)
+		kern.AddDouble(next, d.gain*kern.DotDouble(d.coupling, last), d.coupling)
 	}
-	diagonal := dot(last, next)
-	add(next, -diagonal, last)
+	diagonal := kern.DotDouble(last, next)
+	kern.AddDouble(next, -diagonal, last)
 	if b := t.residual(); b != 0 {
-		add(next, -b, d.basis[len(d.basis)-2*n:][:n])
+		kern.AddDouble(next, -b, d.basis[len(d.basis)-2*n:][:n])
 	}
 	norm := orthogonalise(next, d.basis)
-	if norm <= noise*max(t.norm, math.Abs(diagonal)) {
+	limit := noise
+	if d.gram.rough {
+		limit = roughNoise
+	}
+	if norm <= limit*max(t.norm, math.Abs(diagonal)) {
 		t.append(diagonal, 0)
 		return false
 	}
@@ -98,21 +131,25 @@ func (d *Decomposer) merge() {
 // fromLocked is the origin of an eigenvalue that is not of this round.
 const fromLocked = -1
 
-// converged reports whether the leading eigenvalues of the round, of which there
-// must be one, have residuals within the accuracy.
-func (d *Decomposer) converged() bool {
-	found := false
+// excess returns the largest ratio of the residual of a leading eigenvalue of the
+// round, of which there must be one, to the accuracy.
+func (d *Decomposer) excess() float64 {
+	found, excess := false, 0.0
 	σ1 := math.Sqrt(d.leading[0])
 	for i, ritz := range d.origin {
 		if ritz == fromLocked {
 			continue
 		}
 		found = true
-		if σ := max(math.Sqrt(d.leading[i]), smallest*σ1); d.round.error(ritz) > accuracy*σ*σ1 {
-			return false
+		σ := max(math.Sqrt(d.leading[i]), smallest*σ1)
+		if residual := d.round.error(ritz); residual > 0 {
+			excess = max(excess, residual/(accuracy*σ*σ1))
 		}
 	}
-	return found
+	if !found {
+		return math.MaxFloat64
+	}
+	return excess
 }
 
 // lock sets V to the leading vectors, and locks them.
@@ -124,20 +161,25 @@ func (d *Decomposer) lock() {
 	}
 	d.coordinates = resize(d.coordinates, j*fresh)
 	d.round.eigenvectors(d.coordinates, fresh)
-	d.coefficients = resize(d.coefficients, j)
 
 	locked, krylov := d.basis[:len(d.locked)*n], d.basis[len(d.locked)*n:][:j*n]
+	d.fresh = resize(d.fresh, fresh*n)
+	kern.GemmDouble(d.fresh, n, nil, 0, d.coordinates, 1, fresh, krylov, n, fresh, n, j)
+	vectors := d.fresh // in the order of their ranks
 	d.V = resize(d.V, d.k*n)
 	for i, ritz := range d.origin {
-		v := d.V[i*n : (i+1)*n]
+		from := &vectors
 		if ritz == fromLocked {
-			locked = locked[copy(v, locked):]
-			continue
+			from = &locked
 		}
-		for row := range d.coefficients {
-			d.coefficients[row] = d.coordinates[row*fresh+ritz]
+		*from = (*from)[copy(d.V[i*n:(i+1)*n], *from):]
+	}
+	if d.round.leading { // each vector on its own: near ones are not quite orthogonal
+		for i := range d.k {
+			v := d.V[i*n : (i+1)*n]
+			orthogonalise(v, d.V[:i*n])
+			normalise(v)
 		}
-		Combine(v, krylov, d.coefficients)
 	}
 	d.locked = append(d.locked[:0], d.leading...)
 	d.basis = append(d.basis[:0], d.V...)

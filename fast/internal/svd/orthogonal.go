@@ -1,6 +1,10 @@
 package svd
 
-import "math"
+import (
+	"math"
+
+	"github.com/squishspec/squishspec/fast/internal/kern"
+)
 
 // orthogonalise removes from x its components along the orthonormal rows of
 // basis, and returns the norm of what remains. A pass leaves rounding of the size
@@ -8,11 +12,11 @@ import "math"
 // another one, so that the remainder is orthogonal relative to itself ("twice is
 // enough", Kahan and Parlett).
 func orthogonalise(x, basis []float64) float64 {
-	norm := math.Sqrt(dot(x, x))
+	norm := math.Sqrt(kern.DotDouble(x, x))
 	for len(basis) > 0 {
 		before := norm
-		addGram(x, -1, basis, x)
-		norm = math.Sqrt(dot(x, x))
+		kern.GramDouble(x, -1, basis, x)
+		norm = math.Sqrt(kern.DotDouble(x, x))
 		if !(norm < before/2) {
 			break
 		}
@@ -22,10 +26,7 @@ func orthogonalise(x, basis []float64) float64 {
 
 // normalise makes x, which is not 0, a unit vector.
 func normalise(x []float64) {
-	norm := math.Sqrt(dot(x, x))
-	for i := range x {
-		x[i] /= norm
-	}
+	kern.ScaleDouble(x, 1/math.Sqrt(kern.DotDouble(x, x)))
 }
 
 // direction writes a random unit vector, orthogonal to the rows of basis, to x.
@@ -36,4 +37,9 @@ func (d *Decomposer) direction(x, basis []float64) {
 		}
 	}
 	normalise(x)
+}
+
+// Combine writes Mᵀ·c to y, M given by its rows, len(y) elements each.
+func Combine(y, m, c []float64) {
+	kern.GemmDouble(y, len(y), nil, 0, c, len(c), 1, m, len(y), 1, len(y), len(c))
 }

@@ -2,14 +2,21 @@
 // float64, far cheaper than all of them.
 //
 // The right singular vectors are the eigenvectors of AᵀA, and Lanczos iteration
-// finds the largest of those from products with AᵀA alone (lanczos.go, gram.go,
-// tridiagonal.go). A Krylov space holds one vector of each eigenvalue, so a
+// finds the largest of those from products with AᵀA alone (lanczos.go, operator.go):
+// those of a small tridiagonal matrix, counted (leading.go) or, where they are near
+// each other, by QR steps (tridiagonal.go). A Krylov space holds one vector of each
+// eigenvalue, so a
 // repeated one hides its copies: once the iteration has converged, an inertia
 // argument decides by a few more products whether anything is hidden
 // (inertia.go). If so, the vectors found are locked and another round runs in
 // their complement. Where rounds would cost more than everything, the iteration
 // runs to the full dimension, which is a complete tridiagonalisation and misses
 // nothing. The left vectors are A·v, made orthonormal (orthogonal.go).
+//
+// Products are in float32 as long as the spectrum turns out to be flat, which is where
+// most of them are needed, and in float64 else; the basis, the left vectors and the
+// values are in float64 always. A Gaussian 256 × 256 matrix and k = 16 take 0.8 ms on a
+// Zen 4, where a complete decomposition by LAPACK takes 13.
 //
 // Squaring A costs no accuracy that a float32 result would show: vectors of
 // singular values below some 2⁻²⁵·σ₁, whose squares drown in rounding, may be mixed
@@ -19,6 +26,8 @@ package svd
 import (
 	"math"
 	"math/rand/v2"
+
+	"github.com/squishspec/squishspec/fast/internal/kern"
 )
 
 // A Decomposer holds the result of its last decomposition, and the memory for the
@@ -31,6 +40,7 @@ type Decomposer struct {
 
 	a             []float64
 	rows, cols, k int
+	gram          operator
 
 	basis  []float64   // orthonormal rows: the locked vectors, then the round's
 	locked []float64   // eigenvalues of the locked vectors, descending
@@ -44,10 +54,12 @@ type Decomposer struct {
 	coupling []float64   // unit vector that couples basis and complement
 	gain     float64     // its weight in the Schur complement; 0 but in the probe
 
-	next         []float64 // the vector that a step works on
-	coordinates  []float64 // eigenvectors of the round, one a column
-	coefficients []float64 // one of them
-	random       rand.PCG
+	next        []float64 // the vector that a step works on
+	coordinates []float64 // eigenvectors of the round, one a column
+	fresh       []float64 // the vectors that they stand for, one a row
+	columns     []float64 // V, one vector a column
+	products    []float64 // A times them
+	random      rand.PCG
 }
 
 const (
@@ -65,19 +77,59 @@ const (
 )
 
 // Decompose finds the k largest singular triplets of the row-major rows × cols
-// matrix a, rows ≥ cols ≥ k ≥ 1. The largest element is of magnitude 1/2 to 1, or
-// all are 0. Until the next call a must not change.
+// matrix a, rows ≥ cols ≥ k ≥ 1. Elements are differences of float32s, or 0: fourth
+// powers of them neither over- nor underflow.
 func (d *Decomposer) Decompose(a []float64, rows, cols, k int) {
 	d.a, d.rows, d.cols, d.k = a, rows, cols, k
-	d.random.Seed(0, 0)
-	d.rightVectors()
+	d.gram.begin(a, rows, cols)
+	if !d.rightVectorsRoughly() {
+		d.rightVectors()
+	}
 	d.leftVectors()
+	d.a, d.gram.a = nil, nil
+}
+
+// Products in float32 are off by some 2⁻²⁴·σ₁², which is nothing as long as the square
+// of the last wanted singular value is of the order of σ₁², and no Krylov space is nearly
+// invariant. That is so where most iterations are needed: with flat spectra. Where it
+// turns out not to be so, or something is hidden, everything is done again in float64.
+// The basis is in float64 in any case, and so are the left vectors and the values.
+const (
+	// roughLeast is the least number of columns that are worth it.
+	roughLeast = 128
+	// flat is the least ratio of the last wanted eigenvalue to the first.
+	flat = 1. / 16
+	// roughNoise is noise for products in float32.
+	roughNoise = 0x1p-16
+)
+
+// rightVectorsRoughly sets V by products in float32, and reports whether they do.
+func (d *Decomposer) rightVectorsRoughly() bool {
+	if d.cols < roughLeast || 4*d.k > d.cols {
+		return false
+	}
+	d.gram.roughen()
+	if !d.gram.rough {
+		return false
+	}
+	d.begin()
+	if !d.iterate(false) || d.leading[d.k-1] < flat*d.leading[0] || d.hides(d.threshold()) {
+		d.gram.rough = false
+		return false
+	}
+	d.lock()
+	return true
+}
+
+func (d *Decomposer) begin() {
+	d.random.Seed(0, 0)
+	d.next = resize(d.next, d.cols)
+	d.basis, d.locked, d.steps = d.basis[:0], d.locked[:0], 0
 }
 
 // rightVectors sets V.
 func (d *Decomposer) rightVectors() {
-	d.next = resize(d.next, d.cols)
-	d.basis, d.locked, d.steps = d.basis[:0], d.locked[:0], 0
+	d.begin()
 	for exhaustive := 4*d.k > d.cols; ; {
 		d.iterate(exhaustive)
 		done := d.spansAll() || !d.hides(d.threshold())
@@ -103,10 +155,13 @@ func (d *Decomposer) threshold() float64 {
 // singular value is noise is determined by nothing, and is completed.
 func (d *Decomposer) leftVectors() {
 	d.U, d.S = resize(d.U, d.k*d.rows), resize(d.S, d.k)
+	d.columns, d.products = resize(d.columns, d.cols*d.k), resize(d.products, d.rows*d.k)
+	transpose(d.columns, d.V, d.k, d.cols)
+	kern.GemmDouble(d.products, d.k, nil, 0, d.a, d.cols, 1, d.columns, d.k, d.rows, d.k, d.cols)
+	transpose(d.U, d.products, d.rows, d.k)
 	previous := math.Inf(1)
 	for i := range d.k {
 		before, u := d.U[:i*d.rows], d.U[i*d.rows:(i+1)*d.rows]
-		multiply(u, d.a, d.V[i*d.cols:(i+1)*d.cols])
 		d.S[i] = min(orthogonalise(u, before), previous)
 		if d.S[i] > noise*d.S[0] {
 			normalise(u)
@@ -115,6 +170,15 @@ func (d *Decomposer) leftVectors() {
 			d.direction(u, before)
 		}
 		previous = d.S[i]
+	}
+}
+
+// transpose writes the columns of a rows × cols matrix as rows.
+func transpose(dst, m []float64, rows, cols int) {
+	for r := range rows {
+		for c, x := range m[r*cols : (r+1)*cols] {
+			dst[c*rows+r] = x
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"github.com/squishspec/squishspec/fast/internal/kern"
 )
 
 // A tridiagonal is a symmetric tridiagonal matrix T that grows, and its
@@ -24,6 +26,15 @@ type tridiagonal struct {
 	rotations []rotation
 	sweeps    []sweep
 	rest      []float64 // what is left of beside
+
+	leading          bool      // values, last and vectors are of the largest only, by solveLeading
+	first            int       // rank of the first of values that bisect has found
+	vectors          []float64 // one a row
+	squares          []float64 // of the couplings, from row to row
+	low, high        []float64 // bounds of values
+	down, up, pivots []float64
+	shifts           [kern.SturmShifts]float64
+	below            [kern.SturmShifts]int64
 }
 
 // A rotation turns columns i and i+1 of Z: (c·zᵢ + s·zᵢ₊₁, c·zᵢ₊₁ − s·zᵢ).
@@ -74,6 +85,7 @@ func (t *tridiagonal) lastPivot(x float64) float64 {
 // solve finds the eigenvalues, and the last components of the eigenvectors.
 func (t *tridiagonal) solve() {
 	n := len(t.diagonal)
+	t.leading = false
 	t.values = append(t.values[:0], t.diagonal...)
 	t.rest = append(t.rest[:0], t.beside...)
 	t.last = resize(t.last, n)
@@ -152,6 +164,10 @@ func wilkinson(p, b, q float64) float64 {
 // eigenvectors writes the eigenvectors of the k largest eigenvalues to the columns
 // of z, a row-major matrix of k columns.
 func (t *tridiagonal) eigenvectors(z []float64, k int) {
+	if t.leading {
+		transpose(z, t.vectors, k, len(t.diagonal))
+		return
+	}
 	clear(z)
 	for column, place := range t.order[:k] {
 		z[place*k+column] = 1

@@ -100,3 +100,59 @@ func TestTridiagonalLastPivot(t *testing.T) {
 		}
 	}
 }
+
+// The largest eigenvalues alone are those of all, and so are the last components and
+// vectors, where eigenvalues are apart; where they are not, solve takes over.
+func TestTridiagonalLeading(t *testing.T) {
+	for name, m := range tridiagonals() {
+		n := len(m.diagonal)
+		for i := range n { // couplings are norms elsewhere, and here may be negative
+			left := 0.0
+			if i > 0 {
+				left = math.Abs(m.beside[i-1])
+			}
+			m.norm = max(m.norm, math.Abs(m.diagonal[i])+math.Abs(m.beside[i])+left)
+		}
+		for _, k := range []int{1, 2, 5, n} {
+			k = min(k, n)
+			all := tridiagonal{diagonal: m.diagonal, beside: m.beside, norm: m.norm}
+			all.solve()
+			few := tridiagonal{diagonal: m.diagonal, beside: m.beside, norm: m.norm}
+			few.solveLeading(k)
+			switch name {
+			case "random", "second difference", "no diagonal":
+				if k <= 5 && !few.leading {
+					t.Errorf("%s, k %d: not by counting", name, k)
+				}
+			case "zero", "cluster", "pairs", "blocks":
+				if few.leading {
+					t.Errorf("%s, k %d: by counting", name, k)
+				}
+			}
+			z, want := make([]float64, n*k), make([]float64, n*k)
+			few.eigenvectors(z, k)
+			all.eigenvectors(want, k)
+			for i := range k {
+				if off := math.Abs(few.value(i) - all.value(i)); !(off <= 1e-14*(1+m.norm)) {
+					t.Errorf("%s, k %d: eigenvalue %d is %v, want %v", name, k, i, few.value(i), all.value(i))
+				}
+				if off := math.Abs(few.error(i) - all.error(i)); few.leading && !(off <= 1e-12*(1+m.norm)) {
+					t.Errorf("%s, k %d: residual %d is %v, want %v", name, k, i, few.error(i), all.error(i))
+				}
+				dot := 0.0
+				for row := range n {
+					dot += z[row*k+i] * want[row*k+i]
+				}
+				if few.leading && !(1-math.Abs(dot) <= 1e-12) {
+					t.Errorf("%s, k %d: vector %d has a cosine of %v with the right one", name, k, i, dot)
+				}
+			}
+			if value, residual, ok := few.solveOne(k - 1); ok && (math.Abs(value-all.value(k-1)) > 1e-14*(1+m.norm) || math.Abs(residual-all.error(k-1)) > 1e-12*(1+m.norm)) {
+				t.Errorf("%s: eigenvalue %d alone is %v ± %v, want %v ± %v", name, k-1, value, residual, all.value(k-1), all.error(k-1))
+			}
+			if least, most := few.extremes(); math.Abs(least-all.value(n-1)) > 1e-14*(1+m.norm) || math.Abs(most-all.value(0)) > 1e-14*(1+m.norm) {
+				t.Errorf("%s: eigenvalues from %v to %v, want %v to %v", name, least, most, all.value(n-1), all.value(0))
+			}
+		}
+	}
+}
