@@ -67,21 +67,22 @@ func reflectionDelta(n int) spec.Matrix {
 }
 
 var deltas = map[string]spec.Matrix{
-	"gaussian":       gaussianDelta(96, 96, 1),
-	"gaussian, tall": gaussianDelta(130, 70, 2),
-	"gaussian, wide": gaussianDelta(70, 130, 3),
-	"tall":           gaussianDelta(200, 3, 4),
-	"wide":           gaussianDelta(3, 200, 5),
-	"one row":        gaussianDelta(1, 50, 6),
-	"one column":     gaussianDelta(50, 1, 7),
-	"one element":    gaussianDelta(1, 1, 8),
-	"zero":           zeroDelta(80, 90),
-	"low rank":       lowRankDelta(90, 80, 5),
-	"identity":       filledDelta(72, 72, func(r, c int) float64 { return map[bool]float64{true: 3}[r == c] }),
-	"reflection":     reflectionDelta(70),
-	"constant":       filledDelta(20, 90, func(int, int) float64 { return 0.1 }),
-	"one by one":     filledDelta(70, 80, func(r, c int) float64 { return map[bool]float64{true: float64(1 + r/9)}[r == c] }),
-	"geometric":      filledDelta(70, 70, func(r, c int) float64 { return map[bool]float64{true: math.Pow(10, -float64(r)/6)}[r == c] }),
+	"gaussian":        gaussianDelta(96, 96, 1),
+	"gaussian, tall":  gaussianDelta(130, 70, 2),
+	"gaussian, wide":  gaussianDelta(70, 130, 3),
+	"gaussian, large": gaussianDelta(140, 150, 3), // products in float32
+	"tall":            gaussianDelta(200, 3, 4),
+	"wide":            gaussianDelta(3, 200, 5),
+	"one row":         gaussianDelta(1, 50, 6),
+	"one column":      gaussianDelta(50, 1, 7),
+	"one element":     gaussianDelta(1, 1, 8),
+	"zero":            zeroDelta(80, 90),
+	"low rank":        lowRankDelta(90, 80, 5),
+	"identity":        filledDelta(72, 72, func(r, c int) float64 { return map[bool]float64{true: 3}[r == c] }),
+	"reflection":      reflectionDelta(70),
+	"constant":        filledDelta(20, 90, func(int, int) float64 { return 0.1 }),
+	"one by one":      filledDelta(70, 80, func(r, c int) float64 { return map[bool]float64{true: float64(1 + r/9)}[r == c] }),
+	"geometric":       filledDelta(70, 70, func(r, c int) float64 { return map[bool]float64{true: math.Pow(10, -float64(r)/6)}[r == c] }),
 }
 
 // scaledDelta returns m multiplied by a power of two.
@@ -228,23 +229,26 @@ func TestDeltaCompressOfDifference(t *testing.T) {
 // The squares of the Gram matrix must not over- or underflow, and as long as the
 // elements have all their digits a power of two must change only s.
 func TestDeltaCompressScales(t *testing.T) {
-	delta := gaussianDelta(70, 80, 11)
 	var want, got spec.LowRank
 	d := newDeltaCompress(t, 6)
-	if err := d.Compress(&want, zeroDelta(70, 80), delta); err != nil {
-		t.Fatal(err)
-	}
-	for _, exponent := range []int{-100, 100, 120} {
-		if err := d.Compress(&got, zeroDelta(70, 80), scaledDelta(delta, exponent)); err != nil {
+	for _, rows := range []int{70, 150} { // with products in float64, and in float32
+		cols := rows + 10
+		delta := gaussianDelta(rows, cols, 11)
+		if err := d.Compress(&want, zeroDelta(rows, cols), delta); err != nil {
 			t.Fatal(err)
 		}
-		for i := range want.S {
-			if got.S[i] != float32(math.Ldexp(float64(want.S[i]), exponent)) {
-				t.Errorf("2^%d: s[%d] = %v, want %v·2^%d", exponent, i, got.S[i], want.S[i], exponent)
+		for _, exponent := range []int{-100, 100, 120} {
+			if err := d.Compress(&got, zeroDelta(rows, cols), scaledDelta(delta, exponent)); err != nil {
+				t.Fatal(err)
 			}
-		}
-		if !slices.Equal(got.U.Data, want.U.Data) || !slices.Equal(got.Vt.Data, want.Vt.Data) {
-			t.Errorf("2^%d: singular vectors differ", exponent)
+			for i := range want.S {
+				if got.S[i] != float32(math.Ldexp(float64(want.S[i]), exponent)) {
+					t.Errorf("2^%d: s[%d] = %v, want %v·2^%d", exponent, i, got.S[i], want.S[i], exponent)
+				}
+			}
+			if !slices.Equal(got.U.Data, want.U.Data) || !slices.Equal(got.Vt.Data, want.Vt.Data) {
+				t.Errorf("2^%d: singular vectors differ", exponent)
+			}
 		}
 	}
 
@@ -315,8 +319,15 @@ func TestDecompressIsProduct(t *testing.T) {
 	}
 	// Intermediate products beyond float32 are none of the caller's concern.
 	one := func(x float32) spec.Matrix { return spec.Matrix{Rows: 1, Cols: 1, Data: []float32{x}} }
-	if err := d.Decompress(&product, one(1e30), []float32{1e30}, one(1e-30)); err != nil || product.Data[0] < 0.99e30 || product.Data[0] > 1.01e30 {
-		t.Errorf("1e30·1e30·1e-30 = %v, error %v", product.Data[0], err)
+	for _, f := range [][3]float32{{1e30, 1e30, 1e-30}, {1e-30, 1e30, 1e30}, {1e30, 1e-30, 1e30}} {
+		if err := d.Decompress(&product, one(f[0]), []float32{f[1]}, one(f[2])); err != nil || product.Data[0] < 0.99e30 || product.Data[0] > 1.01e30 {
+			t.Errorf("product of %v = %v, error %v", f, product.Data[0], err)
+		}
+	}
+	// Nor are sums.
+	u := spec.Matrix{Rows: 1, Cols: 3, Data: []float32{3e38, 3e38, -3e38}}
+	if err := d.Decompress(&product, u, []float32{1, 1, 1}, spec.Matrix{Rows: 3, Cols: 1, Data: []float32{1, 1, 1}}); err != nil || product.Data[0] != 3e38 {
+		t.Errorf("3e38 + 3e38 − 3e38 = %v, error %v", product.Data[0], err)
 	}
 }
 

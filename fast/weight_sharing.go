@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/squishspec/squishspec/fast/internal/svd"
+	"github.com/squishspec/squishspec/fast/internal/gemm"
+	"github.com/squishspec/squishspec/fast/internal/kern"
 	"github.com/squishspec/squishspec/spec"
 )
 
@@ -13,7 +14,9 @@ import (
 // spec.WeightSharingFit, by the decomposition of delta-compress.
 //
 // All weights lie in one buffer: the base, and layer by layer U and V, each at an
-// offset that the sizes give.
+// offset that the sizes give. A weight is one matrix product in float32, but where the
+// factors are so large that a sum on the way might overflow. Fit takes the memory of
+// delta-compress's Compress.
 func NewWeightSharing(c spec.WeightSharingConfig) (spec.WeightSharing, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -26,10 +29,15 @@ func NewWeightSharing(c spec.WeightSharingConfig) (spec.WeightSharing, error) {
 	}
 	w.weights = make([]float32, size)
 	copy(w.weights, c.Base.Data)
+	if !w.hasDeltas {
+		return w, nil
+	}
+	base := magnitude(w.weights[:c.HiddenDim*c.HiddenDim])
 	for i := range c.U {
 		u, v := w.factors(i)
 		copy(u, c.U[i].Data)
 		copy(v, c.V[i].Data)
+		w.overflows = append(w.overflows, base+float64(c.Rank)*magnitude(u)*magnitude(v) > math.MaxFloat32)
 	}
 	return w, nil
 }
@@ -40,9 +48,12 @@ type weightSharing struct {
 	weights   []float32
 	calls     int
 
-	panel, sums, row []float64 // some columns of V; of U·V; a row of U
-	svd              deltaCompress
-	factored         spec.LowRank
+	overflows []bool // by layer: float32 might, on the way to a weight that it holds
+	gemm      gemm.Multiplier
+	wide      wideProduct
+	sums      []float64 // a row of the mean, times the layers
+	svd       deltaCompress
+	factored  spec.LowRank
 }
 
 // at returns the offset of a layer's factors.
@@ -71,34 +82,15 @@ func (w *weightSharing) GetEffectiveWeight(dst *spec.Matrix, layerIdx int) error
 		copy(dst.Data, w.weights)
 		return nil
 	}
-	for left := 0; left < d; left += panelWidth {
-		w.addProduct(dst.Data, layerIdx, left, min(panelWidth, d-left))
+	u, v := w.factors(layerIdx)
+	base := w.weights[:d*d]
+	if w.overflows[layerIdx] {
+		w.wide.write(*dst, base, u, nil, v)
+		return nil
 	}
+	k := w.config.Rank
+	w.gemm.Multiply(gemm.Of(*dst), kern.Rows(base, d, d, d), kern.Rows(u, d, k, k), kern.Rows(v, k, d, d))
 	return nil
-}
-
-// addProduct writes so many columns of base + U·V, from the left one on. A panel of V
-// in float64 stays in the first-level cache while all rows of U pass over it.
-func (w *weightSharing) addProduct(dst []float32, layer, left, width int) {
-	d, k := w.config.HiddenDim, w.config.Rank
-	u, v := w.factors(layer)
-	w.panel, w.sums, w.row = spec.Resize(w.panel, k*width), spec.Resize(w.sums, width), spec.Resize(w.row, k)
-	for i := range k {
-		for c, x := range v[i*d+left : i*d+left+width] {
-			w.panel[i*width+c] = float64(x)
-		}
-	}
-	for r := range d {
-		for i, x := range u[r*k : (r+1)*k] {
-			w.row[i] = float64(x)
-		}
-		svd.Combine(w.sums, w.panel, w.row)
-		from := r*d + left
-		base, out := w.weights[from:from+width], dst[from:from+width]
-		for c, x := range w.sums {
-			out[c] = float32(float64(base[c]) + x)
-		}
-	}
 }
 
 func (w *weightSharing) Fit(dst *spec.SharedWeights, layers []spec.Matrix, rank int) error {

@@ -39,7 +39,7 @@ func TestWeightSharingAllocatesNothingInTheSteadyState(t *testing.T) {
 // A weight wider than a panel, by a width that is no multiple of anything, comes
 // together from its panels. Small integers have exact sums.
 func TestEffectiveWeightsComeTogetherFromPanels(t *testing.T) {
-	const d, rank = panelWidth + 13, 7
+	const d, rank = 141, 7
 	c := spec.WeightSharingConfig{HiddenDim: d, NSharedLayers: 2, Rank: rank, Base: sharingSquare(d, -3)}
 	for layer := range 2 {
 		u, v := sharingSquare(d, float32(layer)), sharingSquare(d, -float32(layer))
@@ -63,6 +63,29 @@ func TestEffectiveWeightsComeTogetherFromPanels(t *testing.T) {
 			if x != want {
 				t.Fatalf("(%d, %d): got %v, want %v", r, col, x, want)
 			}
+		}
+	}
+}
+
+// What float32 does not hold on the way is none of the caller's concern.
+func TestEffectiveWeightsMayBeLarge(t *testing.T) {
+	const d = 3
+	c := spec.WeightSharingConfig{HiddenDim: d, NSharedLayers: 2, Rank: 2, Base: sharingSquare(d, 0)}
+	c.Base.Data[4] = -3e38
+	for _, size := range []float32{1, 3e38} {
+		u, v := spec.Matrix{Rows: d, Cols: 2, Data: make([]float32, 2*d)}, spec.Matrix{Rows: 2, Cols: d, Data: make([]float32, 2*d)}
+		u.Row(1)[0], u.Row(1)[1], v.Row(0)[1], v.Row(1)[1] = size, size, 1, 1
+		c.U, c.V = append(c.U, u), append(c.V, v)
+	}
+	w, err := NewWeightSharing(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got spec.Matrix
+	for layer := range 2 {
+		want := []float32{-3e38, 3e38}[layer]
+		if err := w.GetEffectiveWeight(&got, layer); err != nil || got.Row(1)[1] != want || got.Row(2)[1] != c.Base.Row(2)[1] {
+			t.Errorf("layer %d: %v, error %v, want %v in the middle", layer, got.Data, err, want)
 		}
 	}
 }

@@ -44,11 +44,19 @@ func (c DeltaCompressConfig) Validate() error { return atLeast("delta-compress",
 func (c DeltaCompressConfig) CheckDelta(base, finetuned Matrix) error {
 	const m = "delta-compress"
 	return firstError(
+		c.CheckDeltaShapes(base, finetuned),
+		CheckFinite(m, "base", base.Data),
+		CheckFinite(m, "finetuned", finetuned.Data),
+	)
+}
+
+// CheckDeltaShapes is CheckDelta without the look at every element.
+func (c DeltaCompressConfig) CheckDeltaShapes(base, finetuned Matrix) error {
+	const m = "delta-compress"
+	return firstError(
 		CheckMatrix(m, "base", base, -1, -1),
 		notEmpty(m, "base", base),
 		CheckMatrix(m, "finetuned", finetuned, base.Rows, base.Cols),
-		CheckFinite(m, "base", base.Data),
-		CheckFinite(m, "finetuned", finetuned.Data),
 	)
 }
 
@@ -57,13 +65,21 @@ func (c DeltaCompressConfig) CheckDelta(base, finetuned Matrix) error {
 func (c DeltaCompressConfig) CheckFactors(u Matrix, s []float32, vt Matrix) error {
 	const m = "delta-compress"
 	return firstError(
+		c.CheckFactorShapes(u, s, vt),
+		CheckFinite(m, "u", u.Data),
+		CheckFinite(m, "s", s),
+		CheckFinite(m, "vt", vt.Data),
+	)
+}
+
+// CheckFactorShapes is CheckFactors without the look at every element.
+func (c DeltaCompressConfig) CheckFactorShapes(u Matrix, s []float32, vt Matrix) error {
+	const m = "delta-compress"
+	return firstError(
 		CheckMatrix(m, "u", u, -1, len(s)),
 		notEmpty(m, "u", u),
 		CheckMatrix(m, "vt", vt, len(s), -1),
 		notEmpty(m, "vt", vt),
-		CheckFinite(m, "u", u.Data),
-		CheckFinite(m, "s", s),
-		CheckFinite(m, "vt", vt.Data),
 	)
 }
 

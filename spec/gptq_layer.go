@@ -95,6 +95,16 @@ const gptqMaxInputs = 1 << 15
 // CheckLayer rejects arguments of Calibrate.
 func (c GPTQLayerConfig) CheckLayer(weights, activations Matrix) error {
 	const m = "gptq-layer"
+	return firstError(
+		c.CheckLayerShapes(weights, activations),
+		CheckFinite(m, "weights", weights.Data),
+		CheckFinite(m, "activations", activations.Data),
+	)
+}
+
+// CheckLayerShapes is CheckLayer without the look at every element.
+func (c GPTQLayerConfig) CheckLayerShapes(weights, activations Matrix) error {
+	const m = "gptq-layer"
 	inputs := weights.Cols
 	if c.Variant == Squish6 {
 		inputs = weights.Rows
@@ -110,10 +120,7 @@ func (c GPTQLayerConfig) CheckLayer(weights, activations Matrix) error {
 	if inputs > gptqMaxInputs {
 		return Reject(Invalid, m, "weights", fmt.Sprintf("at most %d inputs", gptqMaxInputs), inputs)
 	}
-	return firstError(
-		CheckFinite(m, "weights", weights.Data),
-		CheckFinite(m, "activations", activations.Data),
-	)
+	return nil
 }
 
 // QuantizedLayer is a quantised layer. Scales, zero points and order are what it

@@ -30,27 +30,6 @@ func TestDotsOfEveryLength(t *testing.T) {
 	}
 }
 
-func TestFourOfEveryLength(t *testing.T) {
-	var x []float64
-	var y [4][]float64
-	var want [4]float64
-	for i := range 20 {
-		// The vectors are longer than x.
-		var got [4]float64
-		got[0], got[1], got[2], got[3] = Four(x, append(y[0], 9), append(y[1], 9), append(y[2], 9), append(y[3], 9))
-		if got != want {
-			t.Errorf("%d elements: got %v, want %v", len(x), got, want)
-		}
-		a := float64(i - 7) // sums of products are exact
-		x = append(x, a)
-		for k := range y {
-			b := float64((k+2)*i - 20)
-			y[k] = append(y[k], b)
-			want[k] += a * b
-		}
-	}
-}
-
 // Where float32 is safe it is near, and elsewhere, and of what is not finite, it is
 // float64 that answers.
 func TestSquaresAtEveryMagnitude(t *testing.T) {
