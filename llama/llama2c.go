@@ -34,15 +34,15 @@ func loadLlama2C(path string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("llama: %w", err)
 	}
-	return readLlama2C(path, file, info.Size())
+	return ReadLlama2C(path, file, info.Size())
 }
 
-// readLlama2C reads a file of llama2.c: seven int32 (dim, hidden, layers, heads, KV
+// ReadLlama2C reads a file of llama2.c: seven int32 (dim, hidden, layers, heads, KV
 // heads, vocabulary, context), then tensors of float32, all layers of a kind
 // together. A vocabulary below 0 says that the head is not the embedding; it stands
 // behind two tables for RoPE, which are computed here. Sizes are compared before
-// anything is allocated.
-func readLlama2C(name string, r io.ReaderAt, size int64) (*Model, error) {
+// anything is allocated. The name begins its errors.
+func ReadLlama2C(name string, r io.ReaderAt, size int64) (*Model, error) {
 	var header [28]byte
 	if n, err := r.ReadAt(header[:], 0); n < len(header) {
 		if err != nil && err != io.EOF {

@@ -16,7 +16,7 @@ import (
 )
 
 func read2C(data []byte) (*Model, error) {
-	return readLlama2C("m.bin", bytes.NewReader(data), int64(len(data)))
+	return ReadLlama2C("m.bin", bytes.NewReader(data), int64(len(data)))
 }
 
 // llama2CTiny are the names of the configs that llama2.c's files can hold.
@@ -107,15 +107,15 @@ func TestDamagedLlama2CFiles(t *testing.T) {
 	_, err = Load(filepath.Join(t.TempDir(), "missing.bin"))
 	oneLine(t, err, "missing.bin")
 	broken := errors.New("the disk is broken")
-	_, err = readLlama2C("m.bin", failing{bytes.NewReader(data), 5000, broken}, int64(len(data)))
+	_, err = ReadLlama2C("m.bin", failing{bytes.NewReader(data), 5000, broken}, int64(len(data)))
 	if oneLine(t, err, "m.bin: "); !errors.Is(err, broken) {
 		t.Errorf("got %v, want the reader's error in it", err)
 	}
-	_, err = readLlama2C("m.bin", failing{bytes.NewReader(data), 0, broken}, int64(len(data)))
+	_, err = ReadLlama2C("m.bin", failing{bytes.NewReader(data), 0, broken}, int64(len(data)))
 	if oneLine(t, err, "m.bin: header"); !errors.Is(err, broken) {
 		t.Errorf("got %v, want the reader's error in it", err)
 	}
-	_, err = readLlama2C("m.bin", bytes.NewReader(data[:9000]), int64(len(data))) // cut since its size was asked for
+	_, err = ReadLlama2C("m.bin", bytes.NewReader(data[:9000]), int64(len(data))) // cut since its size was asked for
 	if oneLine(t, err, "m.bin: ", "bytes"); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %v, want io.ErrUnexpectedEOF in it", err)
 	}

@@ -40,10 +40,11 @@ func LoadVocabulary(path string) (*Vocabulary, error) {
 	if err != nil {
 		return nil, fmt.Errorf("llama: %w", err)
 	}
-	return parseVocabulary(path, data)
+	return ParseVocabulary(path, data)
 }
 
-func parseVocabulary(name string, data []byte) (*Vocabulary, error) {
+// ParseVocabulary reads the bytes of a tokenizer.bin. The name begins its errors.
+func ParseVocabulary(name string, data []byte) (*Vocabulary, error) {
 	if len(data) < 4 {
 		return nil, reject(name, "header", "4 bytes", len(data))
 	}

@@ -40,7 +40,7 @@ func tinyVocabulary(t testing.TB, size int) *Vocabulary {
 	for _, p := range []string{"b", "é", "世", " a", "ab", "ba", "aa", "bb", " ab", "aba", "abab", "aab", "éa", "世é", "aaaa", " b", "é世é", "baab", "bbb"} {
 		pieces, scores = append(pieces, p), append(scores, float32(-r.IntN(5)))
 	}
-	v, err := parseVocabulary("t.bin", vocabularyBytes(pieces[:size], scores[:size]))
+	v, err := ParseVocabulary("t.bin", vocabularyBytes(pieces[:size], scores[:size]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestDamagedVocabularies(t *testing.T) {
 		ends[len(vocabularyBytes(v.pieces[:i], v.scores[:i]))] = i < 259
 	}
 	for n := range data {
-		_, err := parseVocabulary("t.bin", data[:n])
+		_, err := ParseVocabulary("t.bin", data[:n])
 		if few, end := ends[n]; end && !few {
 			if err != nil {
 				t.Errorf("%d bytes: %v", n, err)
@@ -132,10 +132,10 @@ func TestDamagedVocabularies(t *testing.T) {
 		binary.LittleEndian.PutUint32(changed[at:], value)
 		return changed
 	}
-	_, err := parseVocabulary("t.bin", set(4, math.Float32bits(float32(math.NaN()))))
+	_, err := ParseVocabulary("t.bin", set(4, math.Float32bits(float32(math.NaN()))))
 	oneLine(t, err, "t.bin: token 0: want a finite score")
 	for _, length := range []uint32{9, math.MaxInt32, math.MaxUint32} {
-		_, err = parseVocabulary("t.bin", set(8, length))
+		_, err = ParseVocabulary("t.bin", set(8, length))
 		oneLine(t, err, "t.bin: token 0: want at most 7 bytes")
 	}
 	_, err = LoadVocabulary(filepath.Join(t.TempDir(), "gone.bin"))
@@ -146,7 +146,7 @@ func FuzzVocabulary(f *testing.F) {
 	v := tinyVocabulary(f, 280)
 	f.Add(vocabularyBytes(v.pieces, v.scores), "abab é世")
 	f.Fuzz(func(t *testing.T, data []byte, text string) {
-		v, err := parseVocabulary("t.bin", data)
+		v, err := ParseVocabulary("t.bin", data)
 		if err != nil {
 			oneLine(t, err, "t.bin")
 			return
