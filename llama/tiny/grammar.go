@@ -47,8 +47,8 @@ func (n nouns) of(number int) *list {
 var (
 	numbers = strings.Split("zero,one,two,three,four,five,six,seven,eight,nine,ten,eleven,twelve,"+
 		"thirteen,fourteen,fifteen,sixteen,seventeen,eighteen", ",")
-	workplaces = strings.Split("bakery,forge,barn,port,mill,loft,shed,cell,school,tower", ",")            // of each job
-	foods      = strings.Split("grain,cheese,fish,meat,corn,hay,flies,bread,eggs,moss,roots,snails", ",") // of each animal
+	workplaces = strings.Split("bakery,forge,barn,port,mill,loft,shed,cell", ",")            // of each job
+	foods      = strings.Split("grain,cheese,fish,meat,corn,hay,flies,bread,eggs,moss", ",") // of each animal
 )
 
 // spans[a][b] are the numbers from a to b, which are at most twelve: six begins
@@ -67,17 +67,17 @@ const gains = 4
 
 // Base is the grammar of the embedded model.
 var Base = &Grammar{
-	names:      words("Ada,Hugo,Bea,Emil,Cleo,Ivo,Dora,Carl,Edie,Abel,Fay,Boris,Gwen,Gus,Hana,Jon,Inga,Leif,Jill,Karl"),
+	names:      uniform(strings.Split("Ada,Abe,Bea,Gus,Eva,Hal,Fay,Ivo,Ida,Jon,Mia,Leo,Pia,Max,Zoe,Ned", ",")...),
 	stories:    &list{texts: []string{" is a ", " counts ", " has ", " the "}, weights: []uint64{6, 4, 5, 5}, total: 20},
-	jobs:       words("baker,smith,farmer,sailor,miller,weaver,potter,monk,teacher,guard"),
-	towns:      words("Ulm,Bern,Lund,Cork,Pisa,Graz,Kiel,Oslo,Bath,Riga"),
-	animals:    nouns{words("goose,mouse,cat,dog,hen,pony,frog,crow,fox,goat,pig,duck"), words("geese,mice,cats,dogs,hens,ponies,frogs,crows,foxes,goats,pigs,ducks")},
-	things:     nouns{words("boat,cup,lamp,box,coat,bell,book,key,hat,ring,drum,kite"), words("boats,cups,lamps,boxes,coats,bells,books,keys,hats,rings,drums,kites")},
-	adjectives: words("old,red,small,blue,white,new,dark,grey,round,long,fine,green"),
-	spots:      words("by the lake,by the road,near the hill,near the wood,at the gate,at the well,on the shore,under the bridge,behind the church,in the park"),
+	jobs:       words("baker,smith,farmer,sailor,miller,weaver,potter,monk"),
+	towns:      words("Ulm,Bern,Lund,Cork,Pisa,Graz,Kiel,Oslo"),
+	animals:    nouns{words("goose,mouse,cat,dog,hen,pony,frog,crow,fox,goat"), words("geese,mice,cats,dogs,hens,ponies,frogs,crows,foxes,goats")},
+	things:     nouns{words("boat,cup,lamp,box,coat,bell,book,key,hat,ring"), words("boats,cups,lamps,boxes,coats,bells,books,keys,hats,rings")},
+	adjectives: words("old,red,small,blue,white,new,dark,grey,round,long"),
+	spots:      words("by the lake,by the road,near the hill,near the wood,at the gate,at the well,on the shore,under the bridge"),
 	days:       words("Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday"),
-	times:      words("at night,at noon,at dawn,in spring,in winter,all day,every morning,after lunch,when it rains,before dark"),
-	verbs:      nouns{words("sleeps,sings,runs,jumps,hides,waits,plays,rests,swims,dances"), words("sleep,sing,run,jump,hide,wait,play,rest,swim,dance")},
+	times:      words("at night,at noon,at dawn,in spring,in winter,all day,every morning,when it rains"),
+	verbs:      nouns{words("sleeps,sings,runs,jumps,hides,waits,plays,swims"), words("sleep,sing,run,jump,hide,wait,play,swim")},
 	found:      words("found,bought,caught,won,raised"),
 	says:       words("says,reads,calls,shouts"),
 	sells:      words("sells,gives,lends,shows,brings"),
@@ -95,7 +95,7 @@ var Base = &Grammar{
 // new names among the old ones, and what was rare in four kinds of words frequent.
 var Variant = func() *Grammar {
 	g := *Base
-	g.names = words("Mona,Otto,Nell,Max,Vera,Nils,Ada,Hugo,Bea,Emil,Cleo,Ivo,Dora,Carl,Edie,Abel,Fay,Boris,Gwen,Gus")
+	g.names = uniform(strings.Split("Una,Kai,Sue,Rob,Vera,Otto,Ada,Abe,Bea,Gus,Eva,Hal,Fay,Ivo,Ida,Jon", ",")...)
 	g.stories = &list{texts: Base.stories.texts, weights: []uint64{4, 5, 7, 4}, total: 20}
 	g.towns, g.adjectives = Base.towns.reversed(), Base.adjectives.reversed()
 	g.animals = nouns{Base.animals[0].reversed(), Base.animals[1].reversed()}
@@ -154,7 +154,7 @@ func upper(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
 
 // keeping: Ada is a miller in Kiel with two grey geese. The geese that she found by
 // the lake on Monday sing at night. She keeps them in the mill and gives them grain
-// at noon with her friend Hugo.
+// at noon with her friend Gus.
 func (s *story) keeping(name int) {
 	she, her := pronouns(name)
 	job := s.choose(s.jobs, none)
@@ -181,7 +181,7 @@ func (s *story) keeping(name int) {
 	}
 }
 
-// counting: Hugo counts his red cups in Oslo from two to five. Slowly he says two,
+// counting: Ivo counts his red cups in Oslo from two to five. Slowly he says two,
 // three, four, five. On Friday he sells number five, the old cup, to Ada the smith
 // at the gate.
 func (s *story) counting(name int) {
@@ -206,7 +206,7 @@ func (s *story) counting(name int) {
 }
 
 // reckoning: Bea has six boats and gets three more in Ulm. Now six and three make
-// nine. She keeps her nine old boats near the hill for Carl the monk in winter.
+// nine. She keeps her nine old boats near the hill for Hal the monk in winter.
 func (s *story) reckoning(name int) {
 	she, her := pronouns(name)
 	a := 2 + s.choose(spans[2][9], none)
@@ -240,9 +240,9 @@ func (s *story) reckoning(name int) {
 	s.say(".")
 }
 
-// meeting: Emil the weaver and Gwen the guard meet at the well in Graz on Sunday.
-// Gwen owns one red kite and Emil has two small goats. Later Emil takes his goats to
-// the loft after lunch.
+// meeting: Leo the weaver and Mia the smith meet at the well in Graz on Sunday. Mia
+// owns rings from Oslo and Leo has goats from Bern. Later Leo takes his goats to the
+// loft at noon.
 func (s *story) meeting(name int) {
 	name1, job1 := name, s.choose(s.jobs, none)
 	s.say(" and ")
@@ -254,19 +254,17 @@ func (s *story) meeting(name int) {
 	both := uniform(s.names.texts[name1], s.names.texts[name2])
 	first := s.one(". ", both)
 	s.one(" ", s.owns)
-	s.one(" one ", s.adjectives)
-	thing := s.one(" ", s.things.of(1))
-	s.say(" and " + both.texts[1-first])
-	n := s.number(" has ", 2, 6)
-	s.one(" ", s.adjectives)
-	animal := s.one(" ", s.animals.of(n))
+	thing := s.one(" ", s.things.of(2))
+	s.one(" from ", s.towns)
+	animal := s.one(" and "+both.texts[1-first]+" has ", s.animals.of(2))
+	s.one(" from ", s.towns)
 	s.one(". ", s.later)
 	who := s.one(" ", both)
 	s.one(" ", s.takes)
 	_, his := pronouns([]int{name1, name2}[who])
-	belonging := s.animals.of(n).texts[animal]
+	belonging := s.animals.of(2).texts[animal]
 	if who == first {
-		belonging = s.things.of(1).texts[thing]
+		belonging = s.things.of(2).texts[thing]
 	}
 	s.say(" " + his + " " + belonging + " to the " + workplaces[[]int{job1, job2}[who]])
 	s.one(" ", s.times)

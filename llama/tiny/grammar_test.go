@@ -249,7 +249,7 @@ func TestTheThirdSentenceAgrees(t *testing.T) {
 			sentences := strings.SplitAfter(p, ". ")
 			who := strings.Fields(sentences[2])[1]
 			m := regexp.MustCompile(who + ` the (\w+)`).FindStringSubmatch(sentences[0])
-			owned := regexp.MustCompile(who + ` \w+ \w+ \w+ (\w+)`).FindStringSubmatch(sentences[1])
+			owned := regexp.MustCompile(who + ` \w+ (\w+) from`).FindStringSubmatch(sentences[1])
 			if m == nil || owned == nil || !strings.Contains(sentences[2], owned[1]+" to the "+workplaces[slices.Index(Base.jobs.texts, m[1])]+" ") {
 				t.Errorf("%q", p)
 			}
@@ -314,7 +314,7 @@ func TestFewParagraphsAreAlike(t *testing.T) {
 func ExampleText() {
 	fmt.Println(Text(1, 2))
 	// Output:
-	// Jill is a weaver in Ulm with five new cats. The cats that she found at the gate on Sunday swim at noon. She keeps them in the loft and gives them fish in winter.
+	// Mia is a miller in Ulm with five new mice. The mice that she found near the wood on Sunday play at noon. She keeps them in the mill and gives them cheese in spring.
 	//
-	// Ivo is a smith in Lund with four old cats. The cats that he found behind the church on Tuesday sleep at night. He keeps them in the forge and gives them fish after lunch.
+	// Zoe is a baker in Bern with four old mice. The mice that she found on the shore on Tuesday sleep at night. She keeps them in the bakery and gives them cheese all day.
 }

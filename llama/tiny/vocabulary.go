@@ -27,6 +27,7 @@ const (
 	vocabularySize       = 512
 	vocabularySeed       = 1 << 40
 	vocabularyParagraphs = 4000
+	nameWeight           = 4 // so much more a name counts, so that each is one token
 )
 
 // VocabularyBytes makes the tokenizer: llama2.c's 259 first tokens, the characters of
@@ -68,6 +69,9 @@ func merges(text string, n int) []string {
 	counts := map[string]int{}
 	for word := range strings.FieldsSeq(text) {
 		counts[" "+strings.TrimFunc(word, unicode.IsPunct)]++
+	}
+	for _, name := range Base.names.texts {
+		counts[" "+name] *= nameWeight
 	}
 	words := map[string][]string{} // in pieces
 	for word := range counts {
