@@ -240,18 +240,16 @@ func (s *story) reckoning(name int) {
 	s.say(".")
 }
 
-// meeting: Leo the weaver and Mia the smith meet at the well in Graz on Sunday. Mia
-// owns rings from Oslo and Leo has goats from Bern. Later Leo takes his goats to the
-// loft at noon.
+// meeting: Leo the weaver meets Mia at the well in Ulm on Sunday. Mia owns rings from
+// Oslo and Leo has goats from Bern. Later Leo takes his goats to the loft at noon.
 func (s *story) meeting(name int) {
-	name1, job1 := name, s.choose(s.jobs, none)
-	s.say(" and ")
-	name2 := s.choose(s.names, name1)
-	job2 := s.one(" the ", s.jobs)
-	s.one(" meet ", s.spots)
+	job := s.choose(s.jobs, none)
+	s.say(" meets ")
+	other := s.choose(s.names, name)
+	s.one(" ", s.spots)
 	s.one(" in ", s.towns)
 	s.one(" on ", s.days)
-	both := uniform(s.names.texts[name1], s.names.texts[name2])
+	both := uniform(s.names.texts[name], s.names.texts[other])
 	first := s.one(". ", both)
 	s.one(" ", s.owns)
 	thing := s.one(" ", s.things.of(2))
@@ -261,12 +259,12 @@ func (s *story) meeting(name int) {
 	s.one(". ", s.later)
 	who := s.one(" ", both)
 	s.one(" ", s.takes)
-	_, his := pronouns([]int{name1, name2}[who])
+	_, his := pronouns([]int{name, other}[who])
 	belonging := s.animals.of(2).texts[animal]
 	if who == first {
 		belonging = s.things.of(2).texts[thing]
 	}
-	s.say(" " + his + " " + belonging + " to the " + workplaces[[]int{job1, job2}[who]])
+	s.say(" " + his + " " + belonging + " to the " + workplaces[job])
 	s.one(" ", s.times)
 	s.say(".")
 }

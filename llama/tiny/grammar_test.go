@@ -248,9 +248,9 @@ func TestTheThirdSentenceAgrees(t *testing.T) {
 			seen["meeting"]++
 			sentences := strings.SplitAfter(p, ". ")
 			who := strings.Fields(sentences[2])[1]
-			m := regexp.MustCompile(who + ` the (\w+)`).FindStringSubmatch(sentences[0])
+			m := regexp.MustCompile(`^\w+ the (\w+) meets \w+ `).FindStringSubmatch(sentences[0])
 			owned := regexp.MustCompile(who + ` \w+ (\w+) from`).FindStringSubmatch(sentences[1])
-			if m == nil || owned == nil || !strings.Contains(sentences[2], owned[1]+" to the "+workplaces[slices.Index(Base.jobs.texts, m[1])]+" ") {
+			if m == nil || owned == nil || !strings.Contains(sentences[0], who) || !strings.Contains(sentences[2], map[string]string{"She": " her ", "He": " his "}[pronoun(who)]+owned[1]+" to the "+workplaces[slices.Index(Base.jobs.texts, m[1])]+" ") {
 				t.Errorf("%q", p)
 			}
 		}
