@@ -1,0 +1,177 @@
+// Tinylm trains the models that package tiny embeds, and makes its tokenizer.
+//
+//	go run ./tools/tinylm --out llama/tiny           tokenizer.bin and model.bin
+//	go run ./tools/tinylm --out llama/tiny --tune    tuned.bin, from the embedded model
+//
+// The same flags give the same files, bit by bit, on amd64, whatever the number of
+// processors. A training that was interrupted goes on from its checkpoint.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+
+	"github.com/alecthomas/kong"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/squishspec/squishspec/llama"
+	"github.com/squishspec/squishspec/llama/tiny"
+)
+
+// shape is that of the embedded models: 143,808 parameters. The matrices' axes are
+// multiples of 32, as those of models that quantisers are made for.
+var shape = llama.Config{
+	Dim: 64, Hidden: 128, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 512, Context: 256,
+	RoPE: llama.Interleaved, RoPEBase: 10000, Epsilon: 1e-5, Tied: true,
+}
+
+// training is the recipe of the embedded model, tuning that of the tuned one.
+// Their texts are those of seeds that begin at 2³² and at 2³³.
+var (
+	training = recipe{Seed: 1 << 32, Steps: 5000, Batch: 32, Peak: 6e-3, Warmup: 200, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
+	tuning   = recipe{Seed: 1 << 33, Steps: 400, Batch: 32, Peak: 1e-3, Warmup: 20, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
+)
+
+func main() {
+	var flags struct {
+		Out        string `help:"The folder to write to." default:"." placeholder:"DIR"`
+		Tune       bool   `help:"Tune the embedded model on the other grammar."`
+		Steps      int    `help:"End there, with a model from the middle of the training (0: at the end)." default:"0"`
+		Every      int    `help:"Steps from checkpoint to checkpoint." default:"100"`
+		Checkpoint string `help:"The checkpoint (default training.ckpt, or tuning.ckpt, in the folder)." placeholder:"FILE"`
+	}
+	kong.Parse(&flags, kong.Description("Tinylm trains the models that package tiny embeds, and makes its tokenizer."))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := func() error {
+		if flags.Every < 1 || flags.Steps < 0 {
+			return errors.New("--every, --steps: want at least 1 and 0")
+		}
+		name, checkpoint := "model.bin", "training.ckpt"
+		begin := beginTraining
+		if flags.Tune {
+			name, checkpoint, begin = "tuned.bin", "tuning.ckpt", beginTuning
+		} else if err := write(filepath.Join(flags.Out, "tokenizer.bin"), tiny.VocabularyBytes()); err != nil {
+			return err
+		}
+		if flags.Checkpoint == "" {
+			flags.Checkpoint = filepath.Join(flags.Out, checkpoint)
+		}
+		t, err := begin()
+		if err != nil {
+			return err
+		}
+		steps := t.recipe.Steps
+		if flags.Steps > 0 {
+			steps = min(steps, flags.Steps)
+		}
+		if err := run(ctx, t, steps, flags.Every, flags.Checkpoint, os.Stderr); err != nil {
+			return err
+		}
+		return write(filepath.Join(flags.Out, name), t.file(t.weights))
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tinylm:", err)
+		os.Exit(1)
+	}
+}
+
+// beginTraining returns the training of the embedded model. It makes the tokenizer,
+// in place of the embedded one, which it may be about to replace.
+func beginTraining() (*trainer, error) {
+	v, err := llama.ParseVocabulary("tokenizer", tiny.VocabularyBytes())
+	if err != nil {
+		return nil, err
+	}
+	l := newLayout(shape)
+	return newTrainer(l, l.initial(training.Seed), training, tiny.Base, v), nil
+}
+
+// beginTuning returns the training of the tuned model, from the embedded one.
+func beginTuning() (*trainer, error) {
+	v, err := tiny.Vocabulary()
+	if err != nil {
+		return nil, err
+	}
+	m, err := tiny.Model()
+	if err != nil {
+		return nil, err
+	}
+	l, weights := parametersOf(m)
+	return newTrainer(l, weights, tuning, tiny.Variant, v), nil
+}
+
+// run resumes a training from its checkpoint, if there is one, and takes the steps
+// that are left. Interrupted, it leaves a checkpoint and returns an error.
+func run(ctx context.Context, t *trainer, steps, every int, checkpoint string, progress io.Writer) error {
+	data, err := os.ReadFile(checkpoint)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	default:
+		if err := t.resume(data); err != nil {
+			return fmt.Errorf("%s: %w", checkpoint, err)
+		}
+	}
+	save := func() error {
+		data, err := t.checkpoint()
+		if err == nil {
+			err = write(checkpoint, data)
+		}
+		return err
+	}
+	var bar *progressbar.ProgressBar
+	if f, ok := progress.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		bar = progressbar.NewOptions(steps, progressbar.OptionSetWriter(progress), progressbar.OptionShowCount(),
+			progressbar.OptionClearOnFinish(), progressbar.OptionSetElapsedTime(true), progressbar.OptionSetPredictTime(true))
+		bar.Set(t.step)
+	}
+	var sum result
+	for since := t.step; t.step < steps; {
+		r, err := t.next()
+		if err != nil {
+			return err
+		}
+		sum.loss, sum.bound = sum.loss+r.loss, sum.bound+r.bound
+		if bar != nil {
+			bar.Add(1)
+		}
+		if ctx.Err() != nil || t.step%every == 0 || t.step == steps {
+			if err := save(); err != nil {
+				return err
+			}
+			n := float64(t.step - since)
+			line := fmt.Sprintf("step %d: loss %.4f, %.4f above the grammar's own", t.step, sum.loss/n, (sum.loss-sum.bound)/n)
+			if bar != nil {
+				bar.Describe(line)
+			} else {
+				fmt.Fprintln(progress, line)
+			}
+			since, sum = t.step, result{}
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted: the same command goes on from step %d", t.step)
+		}
+	}
+	if bar != nil {
+		bar.Finish()
+	}
+	return nil
+}
+
+// write replaces a file at once, so that an interruption leaves the old or the new.
+func write(path string, data []byte) error {
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, data, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
+}
