@@ -11,26 +11,27 @@
 //
 // Model is a Llama with 143,808 parameters: dim 64, hidden 128, 3 layers, 4 heads,
 // 2 KV heads, 512 tokens, context 256, tied head. It reads one paragraph behind BOS,
-// and ends it with BOS. It was trained on STEPS steps of 32 paragraphs, TOKENS
-// tokens, each paragraph read once, with AdamW in float32. Tuned is the same model
-// after 400 steps on Variant, with other names and frequencies: a pair.
+// and ends it with BOS; text of several paragraphs at once it has never seen. It was
+// trained on 5,000 steps of 32 paragraphs, 9.7 million tokens, each paragraph read
+// once, with AdamW in float32: learning rate 0.006 after 200 steps, half a cosine down
+// to 0. Tuned is that model after 400 more steps on Variant, with new names and other
+// frequencies: a pair, whose matrices differ by a tenth of their norm.
 //
 // Measured on 2,000 paragraphs that no training has seen (TINYLM_FULL=1 go test
-// -run 'Perplexity|Sentence|Greedy' -v):
+// ./llama/tiny -run 'Perplexity|Sentence|Greedy' -v):
 //
-//	        perplexity  bound   above
-//	Model
-//	Tuned
+//	                    perplexity  bound
+//	Model on Base           1.6379  1.6285  +0.58%
+//	Tuned on Variant        1.5881  1.5698  +1.17%
 //
-// Of the third sentences of four paragraphs, the grammar knows the one that belongs
-// to the first two in X% of 1,000 cases, Model in X%. Of 500 texts that Model goes on
-// with from their first sentence, always with the likeliest token, X% are of the
-// grammar.
+// Of the third sentences of four paragraphs, the grammar finds the one that belongs
+// to the first two in 1,000 of 1,000 cases, Model in 999. Of 500 texts that it goes on
+// with from a first sentence, always with the likeliest token, Model keeps 405 in the
+// grammar, Tuned 387. What both know least is which of two people's belongings a third
+// sentence means: it makes up half of the distance to the bound.
 //
-// The files are made by
+// The files are made, bit by bit on amd64, in some 40 minutes of one core, by
 //
 //	go run ./tools/tinylm --out llama/tiny
 //	go run ./tools/tinylm --out llama/tiny --tune
-//
-// bit by bit on amd64, in about an hour on one core.
 package tiny

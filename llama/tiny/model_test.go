@@ -73,7 +73,8 @@ func full() bool {
 	return asked
 }
 
-// TestPerplexityIsNearTheBound on text that no training has seen.
+// TestPerplexityIsNearTheBound on text that no training has seen: most of a second,
+// for 3,000 tokens of each model. With fewer, chance would decide.
 func TestPerplexityIsNearTheBound(t *testing.T) {
 	paragraphs := 50
 	if full() {
@@ -94,7 +95,7 @@ func TestThePairDiffersByTuning(t *testing.T) {
 	base, tuned := models[0], models[1]
 	for _, g := range grammars {
 		tuned.grammar, base.grammar = g, g
-		paragraphs := g.Paragraphs(1003, 30)
+		paragraphs := g.Paragraphs(1003, 10)
 		before, bound := base.perplexity(t, paragraphs)
 		after, _ := tuned.perplexity(t, paragraphs)
 		t.Logf("perplexity %.4f, tuned %.4f, bound %.4f", before, after, bound)
@@ -177,7 +178,7 @@ func TestTheModelKnowsTheThirdSentence(t *testing.T) {
 		}
 	}
 	t.Logf("of %d: model %d, grammar %d", items, model, grammar)
-	if model*10 < items*8 || grammar*10 < items*9 {
+	if model*10 < items*9 || grammar*10 < items*9 {
 		t.Errorf("of %d: model %d, grammar %d", items, model, grammar)
 	}
 }
@@ -223,7 +224,7 @@ func TestGreedyTextIsOfTheGrammar(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d of %d texts are of the grammar", m.name, good, texts)
-		if good*10 < texts*8 {
+		if good*3 < texts*2 {
 			t.Errorf("%s: %d of %d texts are of the grammar", m.name, good, texts)
 		}
 	}

@@ -39,48 +39,63 @@ var (
 	tuning   = recipe{Seed: 1 << 33, Steps: 400, Batch: 32, Peak: 1e-3, Warmup: 20, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
 )
 
+type options struct {
+	Out        string `help:"The folder to write to." default:"." placeholder:"DIR"`
+	Tune       bool   `help:"Tune the embedded model on the other grammar."`
+	Steps      int    `help:"Stop there, and write the model as it is then (0: at the end)." default:"0"`
+	Every      int    `help:"Steps from checkpoint to checkpoint." default:"100"`
+	Checkpoint string `help:"The checkpoint (default training.ckpt, or tuning.ckpt, in the folder)." placeholder:"FILE"`
+}
+
 func main() {
-	var flags struct {
-		Out        string `help:"The folder to write to." default:"." placeholder:"DIR"`
-		Tune       bool   `help:"Tune the embedded model on the other grammar."`
-		Steps      int    `help:"End there, with a model from the middle of the training (0: at the end)." default:"0"`
-		Every      int    `help:"Steps from checkpoint to checkpoint." default:"100"`
-		Checkpoint string `help:"The checkpoint (default training.ckpt, or tuning.ckpt, in the folder)." placeholder:"FILE"`
-	}
-	kong.Parse(&flags, kong.Description("Tinylm trains the models that package tiny embeds, and makes its tokenizer."))
+	var o options
+	kong.Parse(&o, kong.Description("Tinylm trains the models that package tiny embeds, and makes its tokenizer."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := func() error {
-		if flags.Every < 1 || flags.Steps < 0 {
-			return errors.New("--every, --steps: want at least 1 and 0")
-		}
-		name, checkpoint := "model.bin", "training.ckpt"
-		begin := beginTraining
-		if flags.Tune {
-			name, checkpoint, begin = "tuned.bin", "tuning.ckpt", beginTuning
-		} else if err := write(filepath.Join(flags.Out, "tokenizer.bin"), tiny.VocabularyBytes()); err != nil {
-			return err
-		}
-		if flags.Checkpoint == "" {
-			flags.Checkpoint = filepath.Join(flags.Out, checkpoint)
-		}
-		t, err := begin()
-		if err != nil {
-			return err
-		}
-		steps := t.recipe.Steps
-		if flags.Steps > 0 {
-			steps = min(steps, flags.Steps)
-		}
-		if err := run(ctx, t, steps, flags.Every, flags.Checkpoint, os.Stderr); err != nil {
-			return err
-		}
-		return write(filepath.Join(flags.Out, name), t.file(t.weights))
-	}()
-	if err != nil {
+	if err := train(ctx, o, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "tinylm:", err)
 		os.Exit(1)
 	}
+}
+
+// train writes what the options ask for. A training that has come to its end leaves
+// no checkpoint, so that the next one begins anew.
+func train(ctx context.Context, o options, progress io.Writer) error {
+	if o.Every < 1 || o.Steps < 0 {
+		return fmt.Errorf("--every, --steps: want at least 1 and 0, got %d and %d", o.Every, o.Steps)
+	}
+	name, checkpoint, begin := "model.bin", "training.ckpt", beginTraining
+	if o.Tune {
+		name, checkpoint, begin = "tuned.bin", "tuning.ckpt", beginTuning
+	}
+	if o.Checkpoint != "" {
+		checkpoint = o.Checkpoint
+	} else {
+		checkpoint = filepath.Join(o.Out, checkpoint)
+	}
+	t, err := begin()
+	if err != nil {
+		return err
+	}
+	steps := t.recipe.Steps
+	if o.Steps > 0 {
+		steps = min(steps, o.Steps)
+	}
+	if err := run(ctx, t, steps, o.Every, checkpoint, progress); err != nil {
+		return err
+	}
+	if !o.Tune {
+		if err := write(filepath.Join(o.Out, "tokenizer.bin"), tiny.VocabularyBytes()); err != nil {
+			return err
+		}
+	}
+	if err := write(filepath.Join(o.Out, name), t.file(t.weights)); err != nil {
+		return err
+	}
+	if t.step < t.recipe.Steps {
+		return nil
+	}
+	return os.Remove(checkpoint)
 }
 
 // beginTraining returns the training of the embedded model. It makes the tokenizer,

@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/squishspec/squishspec/llama"
 	"github.com/squishspec/squishspec/llama/tiny"
 )
 
@@ -41,10 +42,10 @@ func TestNoTextOfATrainingIsEvaluated(t *testing.T) {
 }
 
 // TestStepsFromTheEmbeddedWeights takes 50 steps of one paragraph each on the other
-// grammar, with a new optimiser: a second or two, in place of the hour that a
-// training takes. What the last ten have lost was measured on amd64. The bits of
+// grammar, with a new optimiser: a second, in place of the hour that a training
+// takes. What the last ten have lost was measured on amd64. The last bits of
 // math.Exp, which another processor may compute otherwise, move it by far less than
-// the tolerance; a wrong gradient of any parameter moves it by more.
+// the tolerance, a wrong gradient or rate by more.
 func TestStepsFromTheEmbeddedWeights(t *testing.T) {
 	const want, tolerance = 0.84472, 1e-3
 	tr, err := beginTuning()
@@ -68,19 +69,21 @@ func TestStepsFromTheEmbeddedWeights(t *testing.T) {
 	}
 }
 
-// TestTheEmbeddedFilesAreOfTheTrainer: the trainer writes the model that it was
-// trained to, byte for byte.
-func TestTheEmbeddedFileIsThatOfItsParameters(t *testing.T) {
-	m, err := tiny.Model()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, weights := parametersOf(m)
-	if l.config != shape {
-		t.Errorf("got %+v, want %+v", l.config, shape)
-	}
-	_, again := parametersOf(readModel(t, l.file(weights)))
-	if !bytes.Equal(bytesOf(weights), bytesOf(again)) {
-		t.Error("other weights")
+// TestTheEmbeddedModelsAreOfTheTrainersShape, and what the trainer writes of them is
+// read as the same weights.
+func TestTheEmbeddedModelsAreOfTheTrainersShape(t *testing.T) {
+	for _, load := range []func() (*llama.Model, error){tiny.Model, tiny.Tuned} {
+		m, err := load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, weights := parametersOf(m)
+		if l.config != shape {
+			t.Errorf("got %+v, want %+v", l.config, shape)
+		}
+		_, again := parametersOf(readModel(t, l.file(weights)))
+		if !bytes.Equal(bytesOf(weights), bytesOf(again)) {
+			t.Error("other weights")
+		}
 	}
 }

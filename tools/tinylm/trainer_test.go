@@ -111,6 +111,34 @@ func TestAnInterruptedRunGoesOn(t *testing.T) {
 	}
 }
 
+// TestTrainWritesFiles takes the first step of the tuning, twice: most of a second.
+func TestTrainWritesFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := train(context.Background(), options{Out: dir, Tune: true, Steps: 1, Every: 1}, new(strings.Builder)); err != nil {
+		t.Fatal(err)
+	}
+	m, err := llama.Load(filepath.Join(dir, "tuned.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := beginTuning()
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps(t, whole, 1)
+	if _, weights := parametersOf(m); !bytes.Equal(bytesOf(weights), bytesOf(whole.weights)) {
+		t.Error("other weights than those of one step")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "tuning.ckpt")); err != nil {
+		t.Error("it is not at its end, and has no checkpoint")
+	}
+	for _, o := range []options{{Every: 0}, {Every: 1, Steps: -1}} {
+		if err := train(context.Background(), o, new(strings.Builder)); err == nil || !strings.HasPrefix(err.Error(), "--every") {
+			t.Errorf("%+v: got %v", o, err)
+		}
+	}
+}
+
 func TestACheckpointOfAnotherTrainingIsRefused(t *testing.T) {
 	one, data := short(t, 4), state(t, short(t, 5))
 	before := state(t, one)
