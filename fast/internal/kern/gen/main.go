@@ -31,6 +31,7 @@ type group struct {
 
 // groups are all there are, each in the file of its name.
 var groups = []group{
+	{"affine", affine},
 	{"average", average},
 	{"bracket", bracket},
 	{"columns", columns},
@@ -50,12 +51,16 @@ var groups = []group{
 	{"motion", motion},
 	{"nm", nm},
 	{"nonzero", nonZero},
+	{"outlier", outlier},
+	{"pack", packing},
+	{"panels", panels},
 	{"peak", peak},
 	{"products", products},
 	{"rows", rows},
 	{"shares", shares},
 	{"signs", signs},
 	{"sturm", sturm},
+	{"ternary", ternary},
 	{"transpose", transpose},
 	{"widen", widen},
 }
