@@ -3,8 +3,10 @@ package fast
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 
-	"github.com/squishspec/squishspec/fast/internal/absmean"
+	"github.com/squishspec/squishspec/fast/internal/kern"
+	"github.com/squishspec/squishspec/fast/internal/parallel"
 	"github.com/squishspec/squishspec/fast/internal/ternary"
 	"github.com/squishspec/squishspec/spec"
 )
@@ -13,7 +15,9 @@ import (
 // spec.Invalid for a config out of range. It also packs codes: spec.TernaryBase3
 // and spec.Ternary2Bit.
 //
-// It keeps nothing but its counts: every operation writes into dst alone.
+// Weights are read twice: for the sum of their magnitudes, which shows besides
+// whether all are finite, and for the codes. Large ones are cut into blocks, which
+// the cores share; memory is 16 bytes a block of 65,536 weights.
 func NewTernaryQuant(config spec.TernaryQuantConfig) (spec.TernaryQuant, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -24,13 +28,83 @@ func NewTernaryQuant(config spec.TernaryQuantConfig) (spec.TernaryQuant, error) 
 type ternaryQuant struct {
 	config spec.TernaryQuantConfig
 	stats  spec.TernaryQuantStats // but for the sparsity
+
+	summing  ternarySumming
+	coding   ternaryCoding
+	products ternaryProducts
+}
+
+// ternaryBlock is how many weights are summed at a time, in whatever number of parts,
+// so that the sum does not depend on it.
+const ternaryBlock = 1 << 16
+
+// ternaryBlockTime is about what a block costs, in nanoseconds.
+const ternaryBlockTime = 3000
+
+// ternaryBlocks is the number of blocks of n weights, the last one as short as need be.
+func ternaryBlocks(n int) int { return (n-1)/ternaryBlock + 1 }
+
+// ternaryRange is where blocks lo…hi−1 of n weights are.
+func ternaryRange(lo, hi, n int) (from, to int) {
+	return lo * ternaryBlock, min(hi*ternaryBlock, n)
+}
+
+// ternarySumming sums the magnitudes of each block.
+type ternarySumming struct {
+	weights []float32
+	sums    []float64
+}
+
+func (s *ternarySumming) Part(_, lo, hi int) {
+	for b := lo; b < hi; b++ {
+		from, to := ternaryRange(b, b+1, len(s.weights))
+		s.sums[b] = kern.SumMagnitudes(s.weights[from:to])
+	}
+}
+
+// ternaryCoding writes the codes of each block, and counts those that are not 0.
+type ternaryCoding struct {
+	weights []float32
+	codes   []int8
+	bound   float32
+	nonZero []int
+}
+
+func (c *ternaryCoding) Part(_, lo, hi int) {
+	for b := lo; b < hi; b++ {
+		from, to := ternaryRange(b, b+1, len(c.weights))
+		c.nonZero[b] = kern.TernaryCodes(c.codes[from:to], c.weights[from:to], c.bound)
+	}
+}
+
+// ternaryProducts writes the products of each block.
+type ternaryProducts struct {
+	weights []float32
+	codes   []int8
+	scale   float32
+	illegal atomic.Bool
+}
+
+func (p *ternaryProducts) Part(_, lo, hi int) {
+	for b := lo; b < hi; b++ {
+		from, to := ternaryRange(b, b+1, len(p.codes))
+		if !kern.TernaryProducts(p.weights[from:to], p.codes[from:to], p.scale) {
+			p.illegal.Store(true)
+		}
+	}
 }
 
 func (q *ternaryQuant) Quantize(dst *spec.TernaryWeights, weights []float32) error {
 	if len(weights) == 0 {
 		return rejectTernary("weights", "at least 1 element", 0)
 	}
-	sum := absmean.Sum(weights)
+	blocks := ternaryBlocks(len(weights))
+	q.summing.weights, q.summing.sums = weights, spec.Resize(q.summing.sums, blocks)
+	parallel.Run(&q.summing, blocks, ternaryBlockTime)
+	sum := 0.0
+	for _, s := range q.summing.sums {
+		sum += s
+	}
 	if math.IsNaN(sum) || math.IsInf(sum, 0) {
 		return spec.CheckFinite("ternary-quant", "weights", weights)
 	}
@@ -38,7 +112,14 @@ func (q *ternaryQuant) Quantize(dst *spec.TernaryWeights, weights []float32) err
 	dst.Scale = float32(scale)
 	dst.Codes = spec.Resize(dst.Codes, len(weights))
 
-	q.stats.Zeros += ternary.Quantize(dst.Codes, weights, ternary.Bound(q.config.ZeroThreshold*scale))
+	c := &q.coding
+	c.weights, c.codes, c.nonZero = weights, dst.Codes, spec.Resize(c.nonZero, blocks)
+	c.bound = ternary.Bound(q.config.ZeroThreshold * scale)
+	parallel.Run(c, blocks, ternaryBlockTime)
+	q.stats.Zeros += len(weights)
+	for _, n := range c.nonZero {
+		q.stats.Zeros -= n
+	}
 	q.stats.Calls++
 	q.stats.Weights += len(weights)
 	return nil
@@ -49,8 +130,12 @@ func (q *ternaryQuant) Dequantize(dst *[]float32, codes []int8, scale float32) e
 		return rejectTernary("ternary", "at least 1 code", 0)
 	}
 	*dst = spec.Resize(*dst, len(codes))
-	if i := ternary.Dequantize(*dst, codes, scale); i >= 0 {
-		return rejectCode(codes, i)
+	p := &q.products
+	p.weights, p.codes, p.scale = *dst, codes, scale
+	p.illegal.Store(false)
+	parallel.Run(p, ternaryBlocks(len(codes)), ternaryBlockTime)
+	if p.illegal.Load() {
+		return rejectCode(codes, ternary.FirstIllegal(codes))
 	}
 	if math.IsNaN(float64(scale)) || math.IsInf(float64(scale), 0) {
 		return rejectTernary("scale", "a finite number", scale)

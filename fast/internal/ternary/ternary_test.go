@@ -22,35 +22,6 @@ func TestBoundIsTheLargestFloat32NotAbove(t *testing.T) {
 	})
 }
 
-func TestQuantizeComparesWithTheBound(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		bound := math.Float32frombits(rapid.Uint32Range(0, 0x7f800000).Draw(t, "bound"))
-		near := rapid.SampledFrom([]float32{bound, -bound, math.Nextafter32(bound, 0), -math.Nextafter32(bound, 0),
-			math.Nextafter32(bound, math.MaxFloat32), -math.Nextafter32(bound, math.MaxFloat32), float32(math.Copysign(0, -1))})
-		weights := rapid.SliceOf(rapid.OneOf(near, rapid.Float32())).Draw(t, "weights")
-		for i, w := range weights {
-			if math.IsInf(float64(w), 0) {
-				weights[i] = math.MaxFloat32
-			}
-		}
-		want, zeros := make([]int8, len(weights)), 0
-		for i, w := range weights {
-			switch {
-			case w > bound:
-				want[i] = 1
-			case w < -bound:
-				want[i] = -1
-			default:
-				zeros++
-			}
-		}
-		got := make([]int8, len(weights))
-		if n := Quantize(got, weights, bound); n != zeros || !slices.Equal(got, want) {
-			t.Fatalf("%v, %d zeros, want %v, %d", got, n, want, zeros)
-		}
-	})
-}
-
 func TestEveryByteIsRefusedOrPackedAgain(t *testing.T) {
 	for _, p := range packings {
 		for n := 1; n <= 2*p.perByte; n++ {
@@ -101,8 +72,8 @@ func TestTheFirstIllegalCodeIsNamed(t *testing.T) {
 		illegal := rapid.Int8().Filter(func(c int8) bool { return c < -1 || c > 1 })
 		codes[want] = illegal.Draw(t, "code")
 		codes[rapid.IntRange(want, len(codes)-1).Draw(t, "second")] = illegal.Draw(t, "second code")
-		if got := Dequantize(make([]float32, len(codes)), codes, 1); got != want {
-			t.Fatalf("Dequantize: %d, want %d", got, want)
+		if got := FirstIllegal(codes); got != want {
+			t.Fatalf("FirstIllegal: %d, want %d", got, want)
 		}
 		for _, p := range packings {
 			if got := p.pack(make([]uint8, (len(codes)-1)/p.perByte+1), codes); got != want {
@@ -110,20 +81,6 @@ func TestTheFirstIllegalCodeIsNamed(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestDequantizeIsTheProduct(t *testing.T) {
-	codes, got := []int8{-1, 0, 1}, make([]float32, 3)
-	for _, scale := range []float32{0.75, -0.75, 0, float32(math.Copysign(0, -1)), 0x1p-149, math.MaxFloat32} {
-		if i := Dequantize(got, codes, scale); i >= 0 {
-			t.Fatalf("code %d refused", i)
-		}
-		for i, want := range []float32{-scale, 0, scale} {
-			if math.Float32bits(got[i]) != math.Float32bits(want) {
-				t.Errorf("%d·%v = %v, want %v", codes[i], scale, got[i], want)
-			}
-		}
-	}
 }
 
 var packings = []struct {

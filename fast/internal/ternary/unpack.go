@@ -1,18 +1,17 @@
 package ternary
 
-// The codes of every byte that packing writes: unpacking divides nothing and shifts
-// nothing, it copies. Two bits 11 give the code 2 here.
-var (
-	base3Codes  [243][5]int8
-	twoBitCodes [256][4]int8
+import (
+	"slices"
+
+	"github.com/squishspec/squishspec/fast/internal/kern"
 )
+
+// The codes of every byte that PackBase3 writes: unpacking divides nothing, it copies.
+var base3Codes [243][5]int8
 
 func init() {
 	for b := range base3Codes {
 		digits(base3Codes[b][:], b, 3)
-	}
-	for b := range twoBitCodes {
-		digits(twoBitCodes[b][:], b, 4)
 	}
 }
 
@@ -44,18 +43,25 @@ func UnpackBase3(dst []int8, packed []uint8) int {
 // Unpack2Bit unpacks len(dst) codes and returns the index of the first byte that
 // Pack2Bit does not write, −1 if there is none. packed has ⌈len(dst)/4⌉ bytes.
 func Unpack2Bit(dst []int8, packed []uint8) int {
-	for b, number := range packed {
-		if number&(number>>1)&0b01_01_01_01 != 0 {
-			return b
-		}
-		codes := &twoBitCodes[number]
-		if len(dst) < 4 {
-			return unpackLast(dst, codes[:], b)
-		}
-		*(*[4]int8)(dst) = *codes
-		dst = dst[4:]
+	last := len(dst) / 4
+	if !kern.UnpackTernary(dst[:4*last], packed[:last]) {
+		return firstForeign(packed[:last])
 	}
-	return -1
+	if last == len(packed) {
+		return -1
+	}
+	if firstForeign(packed[last:]) == 0 {
+		return last
+	}
+	var codes [4]int8
+	digits(codes[:], int(packed[last]), 4)
+	return unpackLast(dst[4*last:], codes[:], last)
+}
+
+// firstForeign returns the index of the first byte with the two bits 11, −1 if there is
+// none.
+func firstForeign(packed []uint8) int {
+	return slices.IndexFunc(packed, func(b uint8) bool { return b&(b>>1)&0b01_01_01_01 != 0 })
 }
 
 // unpackLast unpacks a byte, number b, that is not full. It returns b where the
