@@ -3,9 +3,12 @@ package fast
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"github.com/squishspec/squishspec/fast/internal/half"
+	"github.com/squishspec/squishspec/fast/internal/kern"
 	"github.com/squishspec/squishspec/fast/internal/outlier"
+	"github.com/squishspec/squishspec/fast/internal/parallel"
 	"github.com/squishspec/squishspec/fast/internal/svd"
 	"github.com/squishspec/squishspec/fast/internal/ternary"
 	"github.com/squishspec/squishspec/spec"
@@ -15,8 +18,9 @@ import (
 // spec.Invalid for a config out of range. It also stores: spec.ZeroQuantStorage.
 //
 // A group is read three times while it is in the first-level cache: for its largest
-// weight, for the largest of the rest, and for the codes. Of the error, only the
-// wanted singular triplets are found (see fast/internal/svd).
+// weight, for the largest of the rest, and for the codes. Large weights are shared by
+// the cores; memory is 12 bytes a group. Of the error, only the wanted singular
+// triplets are found (see fast/internal/svd).
 func NewZeroQuantV2(config spec.ZeroQuantV2Config) (spec.ZeroQuantV2, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -27,47 +31,127 @@ func NewZeroQuantV2(config spec.ZeroQuantV2Config) (spec.ZeroQuantV2, error) {
 type zeroQuantV2 struct {
 	config spec.ZeroQuantV2Config
 	stats  spec.ZeroQuantV2Stats // but for the rate
-	svd    svd.Decomposer
-	lost   []float64 // the error of the codes, as svd wants it
-	right  []float64 // lorc_v
-	left   []float64 // a row of lorc_u
-	sums   []float64 // a row of lorc_u·lorc_v
+
+	quantizing   zeroQuantizing
+	dequantizing zeroDequantizing
+
+	svd   svd.Decomposer
+	lost  []float64 // the error of the codes, as svd wants it
+	right []float64 // lorc_v
+	left  []float64 // a row of lorc_u
+	sums  []float64 // a row of lorc_u·lorc_v
 }
 
 func (q *zeroQuantV2) Quantize(dst *spec.ZeroQuantWeights, weights spec.Matrix) error {
 	if err := q.config.CheckWeights(weights); err != nil {
 		return err
 	}
-	size, qMax := q.config.GroupSize, q.config.QMax()
 	dst.Codes = spec.Resize(dst.Codes, len(weights.Data))
-	dst.Scales.Resize(weights.Rows, weights.Cols/size)
+	dst.Scales.Resize(weights.Rows, weights.Cols/q.config.GroupSize)
 	dst.Residual.Resize(weights.Rows, weights.Cols)
-	outliers := 0
-	for g := range dst.Scales.Data {
-		group := weights.Data[g*size : (g+1)*size]
-		codes, residual := dst.Codes[g*size:][:size], dst.Residual.Data[g*size:][:size]
-		largest := outlier.Largest(group)
-		if largest >= outlier.Infinite {
-			return spec.CheckFinite("zero-quant-v2", "weights", weights.Data)
-		}
-		bound := ternary.Bound(q.config.OutlierThreshold * float64(math.Float32frombits(largest)))
-		m, beyond := outlier.LargestWithin(group, bound)
-		outliers += beyond
-		scale := float32(float64(m) / float64(qMax))
-		if scale == 0 {
-			clear(codes)
-			outlier.SetAside(residual, group, bound)
-			scale = float32(1 / float64(qMax))
-		} else {
-			outlier.Quantize(codes, residual, group, bound, m, qMax)
-		}
-		dst.Scales.Data[g] = scale
+	if !q.quantizing.run(&q.config, dst, weights.Data) {
+		return spec.CheckFinite("zero-quant-v2", "weights", weights.Data)
 	}
 	q.compensate(dst, weights)
 	q.stats.Calls++
-	q.stats.Outliers += outliers
+	q.stats.Outliers += int(q.quantizing.outliers.Load())
 	q.stats.Elements += len(weights.Data)
 	return nil
+}
+
+// zeroBlock is how many weights are read three times before the next ones are: few
+// enough for the first-level cache, with what is written of them.
+const zeroBlock = 2048
+
+// zeroBlocks is the number of blocks of so many groups, perBlock groups each but for
+// the last.
+func zeroBlocks(groups, size int) (blocks, perBlock int) {
+	perBlock = max(1, zeroBlock/size)
+	return (groups-1)/perBlock + 1, perBlock
+}
+
+// zeroQuantizing is the work on blocks of groups.
+type zeroQuantizing struct {
+	config  *spec.ZeroQuantV2Config
+	dst     *spec.ZeroQuantWeights
+	weights []float32
+
+	maxima           []uint32  // of each group, in the end of what is no outlier
+	bounds, inverses []float32 // of each group
+	perBlock         int
+	outliers         atomic.Int64
+	infinite         atomic.Bool
+}
+
+// run reports false where not all weights are finite.
+func (z *zeroQuantizing) run(config *spec.ZeroQuantV2Config, dst *spec.ZeroQuantWeights, weights []float32) bool {
+	groups := len(dst.Scales.Data)
+	z.config, z.dst, z.weights = config, dst, weights
+	z.maxima, z.bounds, z.inverses = spec.Resize(z.maxima, groups), spec.Resize(z.bounds, groups), spec.Resize(z.inverses, groups)
+	z.outliers.Store(0)
+	z.infinite.Store(false)
+	blocks, perBlock := zeroBlocks(groups, config.GroupSize)
+	z.perBlock = perBlock
+	parallel.Run(z, blocks, 0.2*float64(perBlock*config.GroupSize))
+	return !z.infinite.Load()
+}
+
+func (z *zeroQuantizing) Part(_, lo, hi int) {
+	outliers := 0
+	for b := lo; b < hi; b++ {
+		from := b * z.perBlock
+		n, legal := z.block(from, min(from+z.perBlock, len(z.maxima)))
+		if !legal {
+			z.infinite.Store(true)
+			return
+		}
+		outliers += n
+	}
+	z.outliers.Add(int64(outliers))
+}
+
+// block quantises groups from…to−1, and reports how many outliers they have, and
+// whether all is finite.
+func (z *zeroQuantizing) block(from, to int) (outliers int, finite bool) {
+	size, qMax, threshold := z.config.GroupSize, z.config.QMax(), z.config.OutlierThreshold
+	weights := z.weights[from*size : to*size]
+	codes, residual := z.dst.Codes[from*size:to*size], z.dst.Residual.Data[from*size:to*size]
+	maxima, bounds, inverses, scales := z.maxima[from:to], z.bounds[from:to], z.inverses[from:to], z.dst.Scales.Data[from:to]
+
+	kern.GroupMaxima(maxima, weights, size)
+	for g, bits := range maxima {
+		if bits >= kern.Infinite {
+			return 0, false
+		}
+		bounds[g] = ternary.Bound(threshold * float64(math.Float32frombits(bits)))
+	}
+	outliers = kern.GroupMaximaWithin(maxima, weights, bounds, size)
+	tiny := false // an inverse is beyond float32
+	for g, bits := range maxima {
+		m := float64(math.Float32frombits(bits))
+		scales[g], inverses[g] = float32(m/float64(qMax)), float32(float64(qMax)/m)
+		if scales[g] == 0 {
+			scales[g], inverses[g] = float32(1/float64(qMax)), 0
+		}
+		tiny = tiny || inverses[g] > math.MaxFloat32
+	}
+	if !tiny {
+		kern.GroupCodes(codes, residual, weights, bounds, inverses, size)
+		return outliers, true
+	}
+	for g := range inverses {
+		at := g * size
+		group, own := weights[at:at+size], codes[at:at+size]
+		beyond := inverses[g] > math.MaxFloat32
+		if beyond {
+			inverses[g] = 0
+		}
+		kern.GroupCodes(own, residual[at:at+size], group, bounds[g:g+1], inverses[g:g+1], size)
+		if beyond {
+			outlier.Quantize(own, group, bounds[g], math.Float32frombits(maxima[g]), qMax)
+		}
+	}
+	return outliers, true
 }
 
 // compensate writes the low-rank factors of the error.
@@ -136,21 +220,53 @@ func (q *zeroQuantV2) Dequantize(dst *spec.Matrix, quantized []int8, scales, res
 		return err
 	}
 	dst.Resize(residual.Rows, residual.Cols)
-	size, qMax := q.config.GroupSize, q.config.QMax()
-	var largest uint32
-	for g, scale := range scales.Data {
-		codes := quantized[g*size : (g+1)*size]
-		m, legal := outlier.Dequantize(dst.Data[g*size:][:size], codes, residual.Data[g*size:][:size], scale, qMax)
-		if !legal {
-			i := g*size + outlier.FirstIllegal(codes, qMax)
-			return q.config.CheckCode(i, quantized[i])
-		}
-		largest = max(largest, m)
+	z := &q.dequantizing
+	z.run(q.config.GroupSize, dst.Data, quantized, residual.Data, scales.Data)
+	if int(z.code.Load()) > q.config.QMax() {
+		i := outlier.FirstIllegal(quantized, q.config.QMax())
+		return q.config.CheckCode(i, quantized[i])
 	}
-	if lorcU.Cols == 0 && largest < outlier.Infinite {
+	if lorcU.Cols == 0 && z.largest.Load() < kern.Infinite {
 		return nil
 	}
 	return q.dequantizeWide(dst, quantized, scales, residual, lorcU, lorcV)
+}
+
+// zeroDequantizing is the way back, without low-rank factors, block by block.
+type zeroDequantizing struct {
+	size, perBlock   int
+	weights          []float32
+	codes            []int8
+	residual, scales []float32
+	largest, code    atomic.Uint32 // magnitudes, of weights as bits
+}
+
+func (z *zeroDequantizing) run(size int, weights []float32, codes []int8, residual, scales []float32) {
+	z.size, z.weights, z.codes, z.residual, z.scales = size, weights, codes, residual, scales
+	z.largest.Store(0)
+	z.code.Store(0)
+	blocks, perBlock := zeroBlocks(len(scales), size)
+	z.perBlock = perBlock
+	parallel.Run(z, blocks, 0.1*float64(perBlock*size))
+}
+
+func (z *zeroDequantizing) Part(_, lo, hi int) {
+	var largest, code uint32
+	for b := lo; b < hi; b++ {
+		from := b * z.perBlock
+		to := min(from+z.perBlock, len(z.scales))
+		at, end := from*z.size, to*z.size
+		l, c := kern.GroupProducts(z.weights[at:end], z.codes[at:end], z.residual[at:end], z.scales[from:to], z.size)
+		largest, code = max(largest, l), max(code, c)
+	}
+	raise(&z.largest, largest)
+	raise(&z.code, code)
+}
+
+// raise sets a to at least v.
+func raise(a *atomic.Uint32, v uint32) {
+	for old := a.Load(); old < v && !a.CompareAndSwap(old, v); old = a.Load() {
+	}
 }
 
 // dequantizeWide sums in float64: with low-rank factors, or where float32 overflows.
@@ -213,13 +329,7 @@ func (q *zeroQuantV2) Store(dst *spec.ZeroQuantStored, quantized []int8, residua
 			dst.Codes[i] = uint8(code)
 		}
 	} else {
-		pairs := quantized[:len(quantized)&^1]
-		for i := 0; i < len(pairs); i += 2 {
-			dst.Codes[i/2] = uint8(pairs[i])&15 | uint8(pairs[i+1])<<4
-		}
-		if last := len(pairs); last < len(quantized) {
-			dst.Codes[last/2] = uint8(quantized[last]) & 15
-		}
+		kern.PackNibbles(dst.Codes, quantized) // of a negative code the upper half is not 0
 	}
 	dst.Indices, dst.Values = dst.Indices[:0], dst.Values[:0]
 	for i, r := range residual.Data {
@@ -248,17 +358,10 @@ func (q *zeroQuantV2) Restore(dst *spec.ZeroQuantRestored, codes []uint8, indice
 			dst.Codes[i] = int8(b)
 		}
 	} else {
-		for i := range n / 2 {
-			b := codes[i]
-			dst.Codes[2*i], dst.Codes[2*i+1] = int8(b<<4)>>4, int8(b)>>4
+		if last := codes[len(codes)-1]; n%2 == 1 && last > 15 {
+			return spec.Reject(spec.Invalid, "zero-quant-v2", fmt.Sprintf("codes[%d]", n/2), "a last byte filled up with 0", last)
 		}
-		if n%2 == 1 {
-			b := codes[n/2]
-			if b > 15 {
-				return spec.Reject(spec.Invalid, "zero-quant-v2", fmt.Sprintf("codes[%d]", n/2), "a last byte filled up with 0", b)
-			}
-			dst.Codes[n-1] = int8(b<<4) >> 4
-		}
+		kern.UnpackNibbles(dst.Codes, codes)
 	}
 	if i := outlier.FirstIllegal(dst.Codes, q.config.QMax()); i >= 0 {
 		return q.config.CheckCode(i, dst.Codes[i])

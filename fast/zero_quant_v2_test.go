@@ -1,6 +1,7 @@
 package fast
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -53,6 +54,30 @@ func TestZeroQuantV2RefusesALateNaN(t *testing.T) {
 	}
 }
 
+// The inverse of such a group's step is beyond float32, and those beside it are not.
+func TestZeroQuantV2QuantizesTinyGroups(t *testing.T) {
+	config := spec.ZeroQuantV2Config{NBits: 8, GroupSize: 16, OutlierThreshold: 0.9}
+	q, err := NewZeroQuantV2(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights := awqMatrix(rand.New(rand.NewPCG(1, 1)), 1, 64)
+	for i := range 16 {
+		weights.Data[16+i] *= 0x1p-125
+		weights.Data[32+i] = 0
+	}
+	var w spec.ZeroQuantWeights
+	if err := q.Quantize(&w, weights); err != nil {
+		t.Fatal(err)
+	}
+	for i, x := range weights.Data {
+		back := float64(w.Codes[i])*float64(w.Scales.Data[i/16]) + float64(w.Residual.Data[i])
+		if off := math.Abs(back - float64(x)); off > 0.5001*float64(w.Scales.Data[i/16])+127*0x1p-150 {
+			t.Errorf("weight %d, %v: code %d and residual %v, %v off", i, x, w.Codes[i], w.Residual.Data[i], off)
+		}
+	}
+}
+
 // Where code × scale overflows float32, the residual may bring it back.
 func TestZeroQuantV2DequantizesBeyondFloat32(t *testing.T) {
 	q, err := NewZeroQuantV2(spec.ZeroQuantV2Config{NBits: 8, GroupSize: 8, OutlierThreshold: 0.9})
@@ -70,5 +95,31 @@ func TestZeroQuantV2DequantizesBeyondFloat32(t *testing.T) {
 		if got := back.Data[i]; math.Abs(float64(got)-float64(want)) > 0x1p-23*math.Abs(float64(want)) {
 			t.Errorf("weights[%d]: got %v, want %v", i, got, want)
 		}
+	}
+}
+
+func BenchmarkZeroQuantV2(b *testing.B) {
+	for _, n := range [][2]int{{256, 256}, {4096, 4096}} {
+		q, err := NewZeroQuantV2(spec.DefaultZeroQuantV2Config())
+		if err != nil {
+			b.Fatal(err)
+		}
+		weights := awqMatrix(rand.New(rand.NewPCG(1, 1)), n[0], n[1])
+		var w spec.ZeroQuantWeights
+		var back spec.Matrix
+		b.Run(fmt.Sprintf("quantize/%d×%d", n[0], n[1]), func(b *testing.B) {
+			for b.Loop() {
+				if err := q.Quantize(&w, weights); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("dequantize/%d×%d", n[0], n[1]), func(b *testing.B) {
+			for b.Loop() {
+				if err := q.Dequantize(&back, w.Codes, w.Scales, w.Residual, w.LorcU, w.LorcV); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
