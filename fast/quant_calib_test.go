@@ -1,9 +1,12 @@
 package fast
 
 import (
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 
+	"github.com/squishspec/squishspec/fast/internal/kern"
 	"github.com/squishspec/squishspec/ref"
 	"github.com/squishspec/squishspec/spec"
 )
@@ -46,7 +49,7 @@ func TestQuantCalibAllocatesNothingInTheSteadyState(t *testing.T) {
 
 // TestQuantCalibOfManyChannels reads the channels in several parts.
 func TestQuantCalibOfManyChannels(t *testing.T) {
-	for _, cols := range []int{calibColumns - 1, calibColumns, calibColumns + 1, 2*calibColumns + 3} {
+	for _, cols := range []int{kern.PanelColumns - 1, kern.PanelColumns, kern.PanelColumns + 1, 2*kern.PanelColumns + 3} {
 		x := calibSamples(60, cols)
 		for _, method := range calibrationMethods {
 			config := spec.DefaultQuantCalibConfig()
@@ -71,6 +74,32 @@ func TestQuantCalibOfManyChannels(t *testing.T) {
 					t.Errorf("%s of %d channels: scales[%d] is %v, want %v", method, cols, i, got.Scales[i], scale)
 				}
 			}
+		}
+	}
+}
+
+func BenchmarkQuantCalib(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for _, n := range [][2]int{{128, 256}, {4096, 4096}} {
+		x := spec.Matrix{Rows: n[0], Cols: n[1], Data: make([]float32, n[0]*n[1])}
+		for i := range x.Data {
+			x.Data[i] = float32(r.NormFloat64())
+		}
+		for _, method := range calibrationMethods {
+			config := spec.DefaultQuantCalibConfig()
+			config.Method = method
+			q, err := NewQuantCalib(config)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(fmt.Sprintf("%s/%d×%d", method, n[0], n[1]), func(b *testing.B) {
+				var out spec.QuantCalibration
+				for b.Loop() {
+					if err := q.Calibrate(&out, x); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		}
 	}
 }
