@@ -6,7 +6,11 @@
 // is left; the lowest bits of the sum are the code.
 package affine
 
-import "math"
+import (
+	"math"
+
+	"github.com/squishspec/squishspec/fast/internal/kern"
+)
 
 // Range returns the least and the greatest of w·s, and of 0.
 func Range(weights []float32, scales []float64) (low, high float64) {
@@ -35,13 +39,22 @@ type Grid struct {
 // NewGrid returns the grid of 0…qMax over a range with 0 in it. A range of which
 // float32 leaves nothing has scale 1, and all codes are 0.
 func NewGrid(low, high float64, qMax int) Grid {
-	q := float64(qMax)
-	step := (high - low) / q
-	if float32(step) == 0 {
+	q, span := float64(qMax), high-low
+	step := float32(span / q)
+	if step == 0 {
 		return Grid{Scale: 1, highest: q}
 	}
-	z := max(0, min(q, math.RoundToEven(-low/step)))
-	return Grid{Scale: float32(step), ZeroPoint: uint8(z), inverse: 1 / step, lowest: -z, highest: q - z}
+	inverse := q / span
+	z := -low*inverse + magic - magic
+	if z > q {
+		z = q
+	}
+	return Grid{Scale: step, ZeroPoint: uint8(z), inverse: inverse, lowest: -z, highest: q - z}
+}
+
+// Narrow is the grid as package kern has it.
+func (g *Grid) Narrow() kern.AffineGrid {
+	return kern.AffineGrid{Inverse: float32(g.inverse), Low: float32(g.lowest), High: float32(g.highest), Step: g.Scale}
 }
 
 // magic is such that adding it rounds a small number half to even to an integer,
