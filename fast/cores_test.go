@@ -20,7 +20,7 @@ func TestQuantisersDoNotDependOnTheCores(t *testing.T) {
 		}
 		return m
 	}
-	large, wide := matrix(1200, 1800), matrix(40, 2000)
+	large, wide := matrix(2800, 1800), matrix(80, 2000)
 	one, samples := matrix(1, 1800), matrix(30, 2000)
 	results := func() (list []any) {
 		must := func(err error) {
