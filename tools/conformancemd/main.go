@@ -27,6 +27,9 @@ func main() {
 	if err := speed(&b, benchFile, reasons); err != nil {
 		log.Fatal(err)
 	}
+	if err := growth(&b, growthFile); err != nil {
+		log.Fatal(err)
+	}
 	if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
 		log.Fatal(err)
 	}
