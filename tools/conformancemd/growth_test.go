@@ -24,7 +24,7 @@ func TestGrowthShowsTheLargestSize(t *testing.T) {
 func TestAMeasurementOfGrowthIsWhole(t *testing.T) {
 	for name, data := range map[string]string{
 		"no machine": grown + growthFooter, "nothing grown": growthMachine + growthFooter, "cut off": growthMachine + grown,
-		"no JSON": growthMachine + "{\n" + growthFooter,
+		"no JSON":     growthMachine + "{\n" + growthFooter,
 		"a goroutine": growthMachine + strings.Replace(grown, `"exponent"`, `"goroutines": 1, "exponent"`, 1) + growthFooter,
 	} {
 		var out strings.Builder
