@@ -23,8 +23,8 @@ func bracket(f *file) {
 			c := a.atMost(span, above)
 			a.VPSRLD(U8(31), above, above)
 			if t != nil {
-				c = a.both(c, choice{t.mask})
-				above = a.selected(above, choice{t.mask})
+				c = a.both(c, choice(*t))
+				above = a.selected(above, choice(*t))
 			}
 			a.VPADDD(above, below, below)
 			bits := a.bits(c)
@@ -69,7 +69,7 @@ func bracket(f *file) {
 		}, func(i reg.GPVirtual, t tail) {
 			v := a.vec()
 			a.loadTail(a.at(x, i, 0), t, v)
-			a.VPADDD(a.selected(less(v), choice{t.mask}), below[0], below[0])
+			a.VPADDD(a.selected(less(v), choice(t)), below[0], below[0])
 		})
 		a.VPADDD(below[2], below[0], below[0])
 		a.VPADDD(below[3], below[1], below[1])
