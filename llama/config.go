@@ -3,6 +3,8 @@ package llama
 import (
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 
 	"github.com/squishspec/squishspec/spec"
 )
@@ -66,8 +68,18 @@ func (c Config) validate(name string) error {
 	return nil
 }
 
+// reject rejects a part of a file in one line: part and got may be the file's words.
 func reject(name, part, want string, got any) error {
-	return spec.Reject(spec.Invalid, "llama", name+": "+part, want, got)
+	return spec.Reject(spec.Invalid, "llama", name+": "+quoted(part), want, quoted(fmt.Sprint(got)))
+}
+
+// quoted returns a text as it is where it is short and can be printed.
+func quoted(text string) string {
+	const most = 200
+	if len(text) > most || strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return fmt.Sprintf("%.*q", most, text)
+	}
+	return text
 }
 
 // A role is what a tensor does in a model. The order is that of llama2.c's files.

@@ -116,21 +116,34 @@ func or[T any](field *T, otherwise T) T {
 	return *field
 }
 
-func readJSON(path string, value any) error {
+// readSmall reads a file that is one of a folder's JSON files.
+func readSmall(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("llama: %w", err)
+		return nil, fmt.Errorf("llama: %w", err)
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxConfig+1))
 	if err != nil {
-		return fmt.Errorf("llama: %w", err)
+		return nil, fmt.Errorf("llama: %w", err)
 	}
 	if len(text) > maxConfig {
-		return reject(path, "size", fmt.Sprintf("at most %d bytes", maxConfig), "more")
+		return nil, reject(path, "size", fmt.Sprintf("at most %d bytes", maxConfig), "more")
 	}
+	return text, nil
+}
+
+func readJSON(path string, value any) error {
+	text, err := readSmall(path)
+	if err != nil {
+		return err
+	}
+	return parseJSON(path, text, value)
+}
+
+func parseJSON(name string, text []byte, value any) error {
 	if err := json.Unmarshal(text, value); err != nil {
-		return fmt.Errorf("llama: %s: %w", path, err)
+		return fmt.Errorf("llama: %s: %w", name, err)
 	}
 	return nil
 }
@@ -199,7 +212,7 @@ func openShards(folder string) (s *shards, err error) {
 	slices.Sort(files)
 	slices.Sort(tensors)
 	for _, file := range files {
-		if file == "" || file != filepath.Base(file) || strings.ContainsAny(file, `/\`) {
+		if file == "" || file != filepath.Base(file) || strings.ContainsAny(file, `/\`) || quoted(file) != file {
 			return s, reject(index, "weight_map", "names of files in the same folder", fmt.Sprintf("%q", file))
 		}
 		if err := s.open(file); err != nil {

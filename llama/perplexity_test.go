@@ -24,6 +24,7 @@ func (l letters) Encode(text string) []int {
 	return tokens
 }
 func (l letters) Decode([]int) (string, error) { return "", errors.New("not asked for") }
+func (l letters) Begin() (int, bool)           { return 1, true }
 func (l letters) Size() int                    { return l.size }
 
 func TestParagraphsAreBetweenBlankLines(t *testing.T) {

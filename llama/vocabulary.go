@@ -1,7 +1,6 @@
 package llama
 
 import (
-	"container/heap"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -10,15 +9,6 @@ import (
 
 	"github.com/squishspec/squishspec/spec"
 )
-
-// A Tokenizer turns text into tokens and back.
-type Tokenizer interface {
-	// Encode begins with the token that begins a text, where there is one.
-	Encode(text string) []int
-	Decode(tokens []int) (string, error)
-	// Size is the number of tokens, which is the model's vocabulary.
-	Size() int
-}
 
 // A Vocabulary is llama2.c's tokenizer: byte pair encoding by scores.
 type Vocabulary struct {
@@ -81,12 +71,12 @@ func ParseVocabulary(name string, data []byte) (*Vocabulary, error) {
 // Size returns the number of tokens.
 func (v *Vocabulary) Size() int { return len(v.pieces) }
 
+// Begin returns BOS.
+func (v *Vocabulary) Begin() (token int, ok bool) { return bos, true }
+
 // Encode begins with BOS and a space, then the characters, one that is no piece as
 // its bytes. Of all neighbours whose joined piece is one, those with the best score
 // are merged, the leftmost of equals, until there are none.
-//
-// A heap holds the pairs, so that a long text takes n·log n steps. Its order is that
-// of a scan for the best pair: places keep their order when others merge.
 func (v *Vocabulary) Encode(text string) []int {
 	tokens := []int{bos}
 	if text == "" {
@@ -113,69 +103,14 @@ func (v *Vocabulary) Encode(text string) []int {
 		text = text[n:]
 	}
 
-	// Symbols are a linked list; a merge leaves the joined one in the left place.
-	before, after := make([]int, len(symbols)), make([]int, len(symbols))
-	for i := range symbols {
-		before[i], after[i] = i-1, i+1
-	}
-	const gone = -1
-	var pairs pairHeap
 	var joined []byte
-	consider := func(left int) {
-		if left < 0 || after[left] >= len(symbols) {
-			return
-		}
-		a, b := symbols[left], symbols[after[left]]
+	return append(tokens, merge(symbols, func(a, b int) (id int, score float64, ok bool) {
 		joined = append(append(joined[:0], v.pieces[a]...), v.pieces[b]...)
-		if id, ok := v.ids[string(joined)]; ok {
-			heap.Push(&pairs, pair{score: v.scores[id], left: left, a: a, b: b, id: id})
+		if id, ok = v.ids[string(joined)]; ok {
+			score = float64(v.scores[id])
 		}
-	}
-	for i := range symbols {
-		consider(i)
-	}
-	for len(pairs) > 0 {
-		p := heap.Pop(&pairs).(pair)
-		right := after[p.left]
-		if symbols[p.left] != p.a || right >= len(symbols) || symbols[right] != p.b {
-			continue // one of the two has been merged since
-		}
-		symbols[p.left], symbols[right] = p.id, gone
-		after[p.left] = after[right]
-		if next := after[right]; next < len(symbols) {
-			before[next] = p.left
-		}
-		consider(before[p.left])
-		consider(p.left)
-	}
-	for _, id := range symbols {
-		if id != gone {
-			tokens = append(tokens, id)
-		}
-	}
-	return tokens
-}
-
-// A pair is two neighbours that may be merged.
-type pair struct {
-	score    float32
-	left     int // place of the left one
-	a, b, id int // the two pieces and the joined one
-}
-
-// A pairHeap has the pair to merge next on top.
-type pairHeap []pair
-
-func (h pairHeap) Len() int { return len(h) }
-func (h pairHeap) Less(i, j int) bool {
-	return h[i].score > h[j].score || h[i].score == h[j].score && h[i].left < h[j].left
-}
-func (h pairHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *pairHeap) Push(x any)   { *h = append(*h, x.(pair)) }
-func (h *pairHeap) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
+		return id, score, ok
+	})...)
 }
 
 // Decode returns the text of tokens: <0x0A> is that byte, and a space behind BOS,
