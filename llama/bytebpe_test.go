@@ -164,7 +164,7 @@ func TestByteBPEByHand(t *testing.T) {
 			{"a\n\n\nb", []string{"a", "\n\n", "\n", "b"}, nil},
 			{"a     b", []string{"a", "    ", " ", "b"}, nil},
 			{"a   ab", []string{"a", "  ", " ", "ab"}, []string{"a", "  ", " ab"}}, // ab is before " a" in the list, and " ab" a piece
-			{"aaaaa", []string{"aa", "aaa"}, nil}, // aa twice, from the left; then aaa is before aaaa
+			{"aaaaa", []string{"aa", "aaa"}, nil},                                  // aa twice, from the left; then aaa is before aaaa
 			{"世é", []string{"世", "é"}, nil},
 			{"丗", []string{"\xe4\xb8", "\x97"}, nil},
 			{"e\u0301", []string{"é"}, []string{"e", "\xcc", "\x81"}},
@@ -377,11 +377,11 @@ func TestWordsOfEveryCharacter(t *testing.T) {
 			}
 		}
 		for c := range rune(unicode.MaxRune + 1) {
-			if c >= 0xd800 && c < 0xe000 || c > 0x3ffff && c < 0xe0000 {
-				continue // surrogates, and planes without characters
+			if c >= 0xd800 && c < 0xe000 || c >= 0x20000 && c%4096 != 0 {
+				continue // surrogates, and planes of one kind
 			}
 			fmt.Fprintf(&text, "a%c1%c %c", c, c, c)
-			if c%4096 == 4095 {
+			if text.Len() > 1<<14 {
 				compare()
 			}
 		}
@@ -393,7 +393,7 @@ func TestWordsOfEveryCharacter(t *testing.T) {
 // with its square, or had a limit.
 func TestLongWords(t *testing.T) {
 	eachSmall(t, func(t *testing.T, _ tokenizerFile, b *byteBPE) {
-		for _, c := range []string{"a", " ", "\n", "!", "7", "é", "ab"} {
+		for _, c := range []string{"a", " ", "!", "é"} {
 			text := strings.Repeat(c, 200_000/len(c))
 			if back, err := b.Decode(b.Encode(text)); err != nil || back != text {
 				t.Errorf("%d of %q: %v", len(text), c, err)

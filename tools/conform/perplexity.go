@@ -3,10 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 
 	"github.com/squishspec/squishspec/llama"
 	"github.com/squishspec/squishspec/spec"
@@ -14,7 +12,7 @@ import (
 
 type perplexityCommand struct {
 	Model      string `required:"" help:"A llama2.c .bin file, or a Hugging Face folder." placeholder:"PATH"`
-	Tokenizer  string `help:"A llama2.c tokenizer.bin (default tokenizer.bin beside or in the model)." placeholder:"FILE"`
+	Tokenizer  string `help:"A tokenizer.bin of llama2.c, or a tokenizer.json of Llama 3 or Qwen2 (default: the one beside or in the model)." placeholder:"FILE"`
 	Text       string `required:"" help:"The text, paragraphs between blank lines." placeholder:"FILE"`
 	Paragraphs int    `help:"The first so many paragraphs; 0 is all." default:"300"`
 	Float64    bool   `name:"float64" help:"Compute in float64, the reference, in place of float32."`
@@ -42,11 +40,13 @@ func (c *perplexityCommand) Run(s *session) error {
 	if err != nil {
 		return misuse{err}
 	}
-	tokenizer, err := llama.LoadVocabulary(c.tokenizer())
-	if errors.Is(err, fs.ErrNotExist) && c.Tokenizer == "" {
-		// No Go library that is kept reads the tokenizer.json of both Llama and Qwen2.
-		return misuse{spec.Reject(spec.Invalid, "perplexity", "--tokenizer", "a tokenizer.bin of llama2.c (a tokenizer.json is not read)", "none at "+c.tokenizer())}
+	path := c.Tokenizer
+	if path == "" {
+		if path, err = llama.TokenizerBeside(c.Model); err != nil {
+			return misuse{err}
+		}
 	}
+	tokenizer, err := llama.LoadTokenizer(path, model.Config.Vocab)
 	if err != nil {
 		return misuse{err}
 	}
@@ -72,15 +72,4 @@ func (c *perplexityCommand) Run(s *session) error {
 	}
 	fmt.Fprintf(s.stdout, "tokens=%d nll=%.5f ppl=%.4f\n", result.Tokens, result.NLL, result.Perplexity())
 	return nil
-}
-
-func (c *perplexityCommand) tokenizer() string {
-	if c.Tokenizer != "" {
-		return c.Tokenizer
-	}
-	folder := c.Model
-	if info, err := os.Stat(folder); err == nil && !info.IsDir() {
-		folder = filepath.Dir(folder)
-	}
-	return filepath.Join(folder, "tokenizer.bin")
 }
