@@ -112,12 +112,14 @@ type mergeJSON [2]string
 
 func (m *mergeJSON) UnmarshalJSON(text []byte) error {
 	var pieces []string
-	if err := json.Unmarshal(text, &pieces); err != nil {
+	if text[0] == '"' {
 		var line string
 		if err := json.Unmarshal(text, &line); err != nil {
 			return err
 		}
 		pieces = strings.Split(line, " ")
+	} else if err := json.Unmarshal(text, &pieces); err != nil {
+		return err
 	}
 	if len(pieces) != 2 {
 		return fmt.Errorf("merges: want two pieces each, got %d", len(pieces))
@@ -142,8 +144,9 @@ func parseByteBPE(name string, text []byte, vocabulary int) (*byteBPE, error) {
 		return nil, err
 	}
 	b := &byteBPE{
-		whole: f.Model.IgnoreMerges, ids: map[string]int{}, merges: map[[2]int]merged{}, tokens: map[int]string{}, named: map[string]int{},
-		begin: noToken, size: vocabulary,
+		ids: make(map[string]int, len(f.Model.Vocabulary)), tokens: make(map[int]string, len(f.Model.Vocabulary)),
+		merges: make(map[[2]int]merged, len(f.Model.Merges)), whole: f.Model.IgnoreMerges,
+		named: map[string]int{}, begin: noToken, size: vocabulary,
 	}
 	for _, read := range []func(string, *tokenizerJSON) error{b.readSteps, b.readAdded, b.readModel, b.readBegin} {
 		if err := read(name, &f); err != nil {
@@ -410,7 +413,7 @@ var byteOfCharacter = func() map[rune]byte {
 
 // fromAlphabet returns the bytes of a piece.
 func fromAlphabet(piece string) (bytes string, ok bool) {
-	var text []byte
+	text := make([]byte, 0, len(piece))
 	for _, character := range piece {
 		b, ok := byteOfCharacter[character]
 		if !ok {

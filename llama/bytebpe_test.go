@@ -389,8 +389,7 @@ func TestWordsOfEveryCharacter(t *testing.T) {
 	}
 }
 
-// TestLongWords would not end, or fail, where a word took steps or a stack that grow
-// with its square, or had a limit.
+// TestLongWords would not end where a word took steps that grow with its square.
 func TestLongWords(t *testing.T) {
 	eachSmall(t, func(t *testing.T, _ tokenizerFile, b *byteBPE) {
 		for _, c := range []string{"a", " ", "!", "é"} {

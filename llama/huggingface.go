@@ -143,7 +143,7 @@ func readJSON(path string, value any) error {
 
 func parseJSON(name string, text []byte, value any) error {
 	if err := json.Unmarshal(text, value); err != nil {
-		return fmt.Errorf("llama: %s: %w", name, err)
+		return fmt.Errorf("llama: %s: %s", name, quoted(err.Error())) // which may hold a number of any length
 	}
 	return nil
 }
