@@ -36,18 +36,19 @@ type merged struct{ rank, id int }
 
 const noToken = -1
 
-// wordPatterns are the patterns that cut a text into words, Llama 3's and Qwen2's.
-// Files name theirs; one with another is refused, since the dialect of regular
-// expressions that Hugging Face reads is not the one that is read here: of these
-// two, it is known that they mean the same. Every character of a text is in a word.
-var wordPatterns = map[string]*regexp2.Regexp{}
+// wordPatterns are the regular expressions that cut a text into words, Llama 3's and
+// Qwen2's, which differ in how long a number may be. A file with another is refused,
+// since the dialect that Hugging Face reads is not the one that is read here: of
+// these two, it is known that they mean the same. Every character is in a word.
+var wordPatterns = []string{
+	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
+	`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
+}
 
-func init() {
-	for _, numbers := range []string{`\p{N}{1,3}`, `\p{N}`} {
-		pattern := `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|` + numbers + `| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
-		// Without a limit of its stack, a word may be of any length.
-		wordPatterns[pattern] = regexp2.MustCompile(pattern, regexp2.OptionMaxBacktrackingStackSize(-1))
-	}
+// compileWords compiles one of them. Without limits of time and stack, matching
+// cannot fail, and a word may be of any length.
+func compileWords(pattern string) *regexp2.Regexp {
+	return regexp2.MustCompile(pattern, regexp2.OptionMaxBacktrackingStackSize(-1))
 }
 
 // A tokenizerJSON is what is read of a tokenizer.json.
@@ -184,15 +185,15 @@ func (b *byteBPE) readSteps(path string, f *tokenizerJSON) error {
 		return reject(path, "pre_tokenizer", "Split, then ByteLevel", strings.Join(types, ", "))
 	}
 	split, level := steps[0], steps[1]
-	b.words = wordPatterns[split.Pattern.Regex]
 	switch {
-	case b.words == nil:
+	case !slices.Contains(wordPatterns, split.Pattern.Regex):
 		return reject(path, "pre_tokenizer.pattern", "the regular expression of Llama 3 or of Qwen2", split.Pattern.Regex)
 	case split.Behavior != "Isolated" || split.Invert:
 		return reject(path, "pre_tokenizer.behavior", "Isolated, not inverted", split.Behavior)
 	case or(level.AddPrefixSpace, true) || or(level.UseRegex, true):
 		return reject(path, "pre_tokenizer", "ByteLevel with neither add_prefix_space nor use_regex", "one of them")
 	}
+	b.words = compileWords(split.Pattern.Regex)
 	return nil
 }
 
@@ -352,7 +353,7 @@ func (b *byteBPE) encodeWords(tokens []int, text string) []int {
 		text = norm.NFC.String(text)
 	}
 	words, err := b.words.FindAllStringIndex(text, -1)
-	if err != nil { // of a pattern without limits of time and stack, there is none
+	if err != nil { // there is none: see compileWords
 		panic(err)
 	}
 	for _, at := range words {

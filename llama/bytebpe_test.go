@@ -55,11 +55,6 @@ func letterOf(b byte) string {
 	return string(rune(256 + shift))
 }
 
-const (
-	llama3Words = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
-	qwen2Words  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
-)
-
 // handMerges are what a tokenizer of English might have learned.
 var handMerges = [][2]string{
 	{"Ġ", "t"}, {"h", "e"}, {"Ġt", "he"}, {"l", "l"}, {"he", "ll"}, {"hell", "o"}, {"Ġ", "w"}, {"o", "r"}, {"Ġw", "or"}, {"l", "d"},
@@ -92,12 +87,12 @@ func smallTokenizer(llama3 bool) tokenizerFile {
 	added := func(id int, content string) map[string]any {
 		return map[string]any{"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}
 	}
-	words, begin := qwen2Words, "<|endoftext|>"
+	words, begin := wordPatterns[1], "<|endoftext|>"
 	level := func() map[string]any {
 		return map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false}
 	}
 	if llama3 {
-		words, begin = llama3Words, "<|begin_of_text|>"
+		words, begin = wordPatterns[0], "<|begin_of_text|>"
 	}
 	f := tokenizerFile{
 		"version": "1.0", "truncation": nil, "padding": nil,
@@ -186,6 +181,9 @@ func TestByteBPEByHand(t *testing.T) {
 		}
 		if b.Size() != smallSize {
 			t.Errorf("size %d, want %d", b.Size(), smallSize)
+		}
+		if got := b.texts(Continue(b, "hello")); !slices.Equal(got, []string{"hello"}) {
+			t.Errorf("behind another text, hello is %q", got)
 		}
 		if token, ok := b.Begin(); ok && b.tokens[token] != "<|begin_of_text|>" {
 			t.Errorf("a text begins with %q", b.tokens[token])
@@ -357,12 +355,13 @@ func TestByteBPEIsTheFileTakenByItsWord(t *testing.T) {
 
 // TestWordsOfEveryCharacter puts every character between letters, digits and spaces.
 func TestWordsOfEveryCharacter(t *testing.T) {
-	for pattern, digits := range map[string]int{llama3Words: 3, qwen2Words: 1} {
+	for i, digits := range []int{3, 1} {
+		pattern := compileWords(wordPatterns[i])
 		var text strings.Builder
 		compare := func() {
 			all := text.String()
 			text.Reset()
-			got, err := wordPatterns[pattern].FindAllStringIndex(all, -1)
+			got, err := pattern.FindAllStringIndex(all, -1)
 			if err != nil {
 				t.Fatal(err)
 			}

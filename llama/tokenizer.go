@@ -18,6 +18,16 @@ type Tokenizer interface {
 	Size() int
 }
 
+// Continue encodes a text that stands behind another: without the token that begins
+// a text.
+func Continue(t Tokenizer, text string) []int {
+	tokens := t.Encode(text)
+	if _, begins := t.Begin(); begins {
+		tokens = tokens[1:]
+	}
+	return tokens
+}
+
 // LoadTokenizer loads the tokenizer of a model with so many rows in its embedding:
 // a tokenizer.json of Hugging Face where the name ends in .json, else a
 // tokenizer.bin of llama2.c. The latter has a token for every row. An embedding of
