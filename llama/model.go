@@ -127,7 +127,7 @@ func (m *Model) Map(change func(name string, w spec.Matrix) (spec.Matrix, error)
 	changed := *m
 	changed.Layers = append([]Layer{}, m.Layers...)
 	for layer := range changed.Layers {
-		for _, r := range []role{queries, keys, values, output, gate, down, up} {
+		for _, r := range mapped {
 			name := nameOf(llama2CNames, r, layer)
 			w, err := change(name, m.at(r, layer).Float32())
 			if err != nil {

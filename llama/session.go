@@ -10,6 +10,7 @@ import (
 // A Session is a text that grows: the tokens so far, their keys and values. It is
 // for one goroutine.
 type Session[F Float] struct {
+	Hooks[F]
 	model  *Model
 	layers []sessionLayer[F]
 	norm   []F
@@ -64,6 +65,12 @@ func (s *Session[F]) Truncate(n int) error {
 	if n < 0 || n > s.length {
 		return spec.Reject(spec.Range, "llama", "truncate", fmt.Sprintf("0 to %d tokens", s.length), n)
 	}
+	s.forget(n)
+	return nil
+}
+
+// forget keeps the first n tokens alone, of which there are as many at least.
+func (s *Session[F]) forget(n int) {
 	c := s.model.Config
 	s.length = n
 	s.final = s.final[:n*c.Dim]
@@ -71,7 +78,6 @@ func (s *Session[F]) Truncate(n int) error {
 		l := &s.layers[i]
 		l.keys, l.values = l.keys[:n*c.KVHeads*c.HeadDim], l.values[:n*c.KVHeads*c.HeadDim]
 	}
-	return nil
 }
 
 // Extend appends tokens. On an error nothing has changed.
@@ -85,16 +91,21 @@ func (s *Session[F]) Extend(tokens ...int) error {
 			return spec.Reject(spec.Range, "llama", fmt.Sprintf("tokens[%d]", i), fmt.Sprintf("0 to %d", c.Vocab-1), t)
 		}
 	}
+	before := s.length
 	for len(tokens) > 0 {
 		n := min(block, len(tokens))
-		s.forward(tokens[:n])
+		if err := s.forward(tokens[:n]); err != nil {
+			s.forget(before)
+			return err
+		}
 		tokens = tokens[n:]
 	}
 	return nil
 }
 
-// forward appends a block of tokens.
-func (s *Session[F]) forward(tokens []int) {
+// forward appends a block of tokens. An error is a hook's: keys and values may then
+// have been appended.
+func (s *Session[F]) forward(tokens []int) error {
 	m, c, n := s.model, s.model.Config, len(tokens)
 	qDim, kvDim := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	s.x, s.normed, s.projected = spec.Resize(s.x, n*c.Dim), spec.Resize(s.normed, n*c.Dim), spec.Resize(s.projected, n*c.Dim)
@@ -112,6 +123,7 @@ func (s *Session[F]) forward(tokens []int) {
 		past := len(l.keys)
 		l.keys, l.values = grow(l.keys, n*kvDim), grow(l.values, n*kvDim)
 		k, v := l.keys[past:], l.values[past:]
+		s.tap(i, AttentionInput, s.normed)
 		product(s.q, s.normed, n, &w.Queries, s.row)
 		product(k, s.normed, n, &w.Keys, s.row)
 		product(v, s.normed, n, &w.Values, s.row)
@@ -121,23 +133,32 @@ func (s *Session[F]) forward(tokens []int) {
 		s.rotate(s.q, c.Heads)
 		s.rotate(k, c.KVHeads)
 		for t := range n {
-			s.attend(s.heads[t*qDim:][:qDim], s.q[t*qDim:][:qDim], l, s.length+t+1)
+			out, q, seen := s.heads[t*qDim:][:qDim], s.q[t*qDim:][:qDim], s.length+t+1
+			if s.Attend == nil {
+				s.attend(out, q, l, seen)
+			} else if err := s.Attend(i, out, q, l.keys[:seen*kvDim], l.values[:seen*kvDim]); err != nil {
+				return fmt.Errorf("llama: attention of layer %d: %w", i, err)
+			}
 		}
+		s.tap(i, HeadsOutput, s.heads)
 		product(s.projected, s.heads, n, &w.Output, s.row)
 		add(s.x, s.projected)
 
 		rmsNorm(s.normed, s.x, l.feedForwardNorm, c.Epsilon)
+		s.tap(i, FeedForwardInput, s.normed)
 		product(s.gate, s.normed, n, &w.Gate, s.row)
 		product(s.up, s.normed, n, &w.Up, s.row)
 		for i, g := range s.gate {
 			s.gate[i] = F(silu(g) * s.up[i])
 		}
+		s.tap(i, HiddenOutput, s.gate)
 		product(s.projected, s.gate, n, &w.Down, s.row)
 		add(s.x, s.projected)
 	}
 	s.final = grow(s.final, n*c.Dim)
 	rmsNorm(s.final[s.length*c.Dim:], s.x, s.norm, c.Epsilon)
 	s.length += n
+	return nil
 }
 
 // grow returns s with n more elements, which are unspecified.
