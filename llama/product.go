@@ -6,7 +6,16 @@ type Float interface{ float32 | float64 }
 // The conversions F(a*b) in this package round each product, which keeps the
 // compiler from fusing it into a sum: results are the same on every architecture.
 
-// product computes dst = x·Wᵀ for n rows of x. A row of w serves four rows of x at
+// product computes dst = x·Wᵀ for n rows of x.
+func (s *Session[F]) product(dst, x []F, n int, w *Matrix) {
+	if narrow, ok := any(dst).([]float32); ok {
+		s.vectors.product(narrow, any(x).([]float32), n, w)
+		return
+	}
+	product(dst, x, n, w, s.row)
+}
+
+// product is the reference of the products: sums in index order. A row of w serves four rows of x at
 // a time: four chains of additions overlap, each in index order, so that no
 // element depends on n.
 func product[F Float](dst, x []F, n int, w *Matrix, buffer []F) {

@@ -19,7 +19,7 @@ func (s *Session[F]) logits(dst []F, position, n int) []F {
 	if c.Tied {
 		w = &s.model.Embedding
 	}
-	product(dst, s.final[position*c.Dim:], n, w, s.row)
+	s.product(dst, s.final[position*c.Dim:], n, w)
 	return dst
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/squishspec/squishspec/fast/elementary"
 	"github.com/squishspec/squishspec/spec"
 )
 
@@ -19,8 +20,9 @@ type Session[F Float] struct {
 
 	// Scratch of a block of tokens.
 	x, normed, q, heads, gate, up, projected []F
-	scores, row                              []F
+	scores, exps, row                        []F
 	turns                                    []turn[F]
+	vectors                                  vectors // float32's, of package fast
 }
 
 type sessionLayer[F Float] struct {
@@ -124,9 +126,9 @@ func (s *Session[F]) forward(tokens []int) error {
 		l.keys, l.values = grow(l.keys, n*kvDim), grow(l.values, n*kvDim)
 		k, v := l.keys[past:], l.values[past:]
 		s.tap(i, AttentionInput, s.normed)
-		product(s.q, s.normed, n, &w.Queries, s.row)
-		product(k, s.normed, n, &w.Keys, s.row)
-		product(v, s.normed, n, &w.Values, s.row)
+		s.product(s.q, s.normed, n, &w.Queries)
+		s.product(k, s.normed, n, &w.Keys)
+		s.product(v, s.normed, n, &w.Values)
 		addBias(s.q, l.queryBias)
 		addBias(k, l.keyBias)
 		addBias(v, l.valueBias)
@@ -141,18 +143,16 @@ func (s *Session[F]) forward(tokens []int) error {
 			}
 		}
 		s.tap(i, HeadsOutput, s.heads)
-		product(s.projected, s.heads, n, &w.Output, s.row)
+		s.product(s.projected, s.heads, n, &w.Output)
 		add(s.x, s.projected)
 
 		rmsNorm(s.normed, s.x, l.feedForwardNorm, c.Epsilon)
 		s.tap(i, FeedForwardInput, s.normed)
-		product(s.gate, s.normed, n, &w.Gate, s.row)
-		product(s.up, s.normed, n, &w.Up, s.row)
-		for i, g := range s.gate {
-			s.gate[i] = F(silu(g) * s.up[i])
-		}
+		s.product(s.gate, s.normed, n, &w.Gate)
+		s.product(s.up, s.normed, n, &w.Up)
+		s.activate()
 		s.tap(i, HiddenOutput, s.gate)
-		product(s.projected, s.gate, n, &w.Down, s.row)
+		s.product(s.projected, s.gate, n, &w.Down)
 		add(s.x, s.projected)
 	}
 	s.final = grow(s.final, n*c.Dim)
@@ -194,9 +194,29 @@ func addBias[F Float](x, bias []F) {
 	}
 }
 
-// silu is x·σ(x). For x far below 0 the exponential overflows to +Inf and the
-// result is −0, as it should.
-func silu[F Float](x F) F { return x / F(1+math.Exp(-float64(x))) }
+// activate writes silu(gate)·up over the gates, silu(x) being x/(1 + e⁻ˣ). For x far
+// below 0 the exponential overflows to +Inf and the result is −0, as it should.
+func (s *Session[F]) activate() {
+	s.exps = spec.Resize(s.exps, len(s.gate))
+	for i, x := range s.gate {
+		s.exps[i] = -x
+	}
+	exp(s.exps)
+	for i, x := range s.gate {
+		s.gate[i] = F(x/(1+s.exps[i])) * s.up[i]
+	}
+}
+
+// exp turns x into eˣ.
+func exp[F Float](x []F) {
+	if narrow, ok := any(x).([]float32); ok {
+		elementary.Exp(&narrow, narrow)
+		return
+	}
+	for i, v := range x {
+		x[i] = F(math.Exp(float64(v)))
+	}
+}
 
 // turn computes the rotations of the next n tokens: element i of a head turns by
 // position·base^(−2i/HeadDim). Angles are float64 in both precisions.
@@ -237,26 +257,62 @@ func (s *Session[F]) attend(dst, q []F, l *sessionLayer[F], tokens int) {
 	c := s.model.Config
 	kvDim, group := c.KVHeads*c.HeadDim, c.Heads/c.KVHeads
 	scale := F(1 / math.Sqrt(float64(c.HeadDim)))
-	s.scores = spec.Resize(s.scores, tokens)
-	for h := range c.Heads {
-		query, out := q[h*c.HeadDim:][:c.HeadDim], dst[h*c.HeadDim:][:c.HeadDim]
-		at := h / group * c.HeadDim
-		top := F(math.Inf(-1))
-		for t := range s.scores {
-			s.scores[t] = F(dot(query, l.keys[t*kvDim+at:][:c.HeadDim]) * scale)
-			top = max(top, s.scores[t])
+	for kv := range c.KVHeads {
+		query, out := q[kv*group*c.HeadDim:][:group*c.HeadDim], dst[kv*group*c.HeadDim:][:group*c.HeadDim]
+		keys, values := l.keys[kv*c.HeadDim:], l.values[kv*c.HeadDim:]
+		s.scores = spec.Resize(s.scores, group*tokens)
+		s.scoreKeys(s.scores, query, keys, tokens, kvDim)
+		for i := range group {
+			s.softmax(s.scores[i*tokens:][:tokens], scale)
 		}
-		clear(out)
-		var sum F
-		for t, score := range s.scores {
-			weight := F(math.Exp(float64(score - top)))
-			sum += weight
-			for i, v := range l.values[t*kvDim+at:][:c.HeadDim] {
-				out[i] += F(weight * v)
-			}
-		}
-		for i := range out {
-			out[i] /= sum
+		s.addValues(out, s.scores, values, tokens, kvDim)
+	}
+}
+
+// scoreKeys computes the dot products of the queries of a group with each key.
+func (s *Session[F]) scoreKeys(scores, queries, keys []F, tokens, down int) {
+	if narrow, ok := any(scores).([]float32); ok {
+		s.vectors.scoreKeys(narrow, any(queries).([]float32), any(keys).([]float32), tokens, down, s.model.Config.HeadDim)
+		return
+	}
+	dim := s.model.Config.HeadDim
+	for i := range scores {
+		scores[i] = dot(queries[i/tokens*dim:][:dim], keys[i%tokens*down:][:dim])
+	}
+}
+
+// softmax turns scores into weights that sum to 1.
+func (s *Session[F]) softmax(scores []F, scale F) {
+	top := F(math.Inf(-1))
+	for i, score := range scores {
+		scores[i] = F(score * scale)
+		top = max(top, scores[i])
+	}
+	for i := range scores {
+		scores[i] -= top
+	}
+	exp(scores)
+	var sum F
+	for _, weight := range scores {
+		sum += weight
+	}
+	for i := range scores {
+		scores[i] /= sum
+	}
+}
+
+// addValues computes the sums of the values under the weights of each query of a
+// group.
+func (s *Session[F]) addValues(out, weights, values []F, tokens, down int) {
+	if narrow, ok := any(out).([]float32); ok {
+		s.vectors.addValues(narrow, any(weights).([]float32), any(values).([]float32), tokens, down, s.model.Config.HeadDim)
+		return
+	}
+	dim := s.model.Config.HeadDim
+	clear(out)
+	for i, weight := range weights {
+		for k, v := range values[i%tokens*down:][:dim] {
+			out[i/tokens*dim+k] += F(weight * v)
 		}
 	}
 }
