@@ -316,3 +316,6 @@ func (s *Session[F]) addValues(out, weights, values []F, tokens, down int) {
 		}
 	}
 }
+
+// Room returns how many tokens the context takes in all.
+func (s *Session[F]) Room() int { return s.model.Config.Context }

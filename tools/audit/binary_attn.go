@@ -28,7 +28,7 @@ func binaryAttention(j *job, variant spec.Variant) (*Variation, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &Variation{Model: j.Model, Note: "no weight changes: the size is that of a token's keys and values, keys in bits and values in float16"}
+	v := &Variation{Model: j.Model, NoNearest: true, Note: "no weight changes: the size is that of a token's keys and values, keys in bits and values in float16"}
 	kv := c.KVHeads * c.HeadDim
 	if packing, ok := one.(spec.BinaryAttnPacked); ok {
 		var packed []uint8

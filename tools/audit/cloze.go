@@ -2,13 +2,9 @@ package audit
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"regexp"
-	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/squishspec/squishspec/llama"
 )
@@ -85,44 +81,9 @@ func Questions(paragraphs []string, n int, seed uint64) []Question {
 // one of the greatest mean log-probability a token, the first of equals. The context
 // is computed once a question.
 func answer(ctx context.Context, v *Variation, t llama.Tokenizer, questions []Question) ([]bool, error) {
-	right, failed := make([]bool, len(questions)), make([]error, len(questions))
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(questions)) {
-		session, err := v.session()
-		if err != nil {
-			return nil, err
-		}
-		group.Go(func() {
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(questions) {
-					return
-				}
-				if right[i], failed[i] = questions[i].ask(session, t); failed[i] != nil {
-					stop()
-				}
-			}
-		})
-	}
-	group.Wait()
-	for i, err := range failed {
-		if err != nil {
-			return nil, fmt.Errorf("question %d: %w", i+1, err)
-		}
-	}
-	return right, ctx.Err()
-}
-
-// session returns an empty session with the variation's hooks.
-func (v *Variation) session() (*llama.Session[float32], error) {
-	s, err := llama.NewSession[float32](v.Model)
-	if err == nil && v.Hooks != nil {
-		s.Hooks = v.Hooks()
-	}
-	return s, err
+	return parallelSessions(ctx, v, len(questions), func(s *llama.Session[float32], i int) (bool, error) {
+		return questions[i].ask(s, t)
+	})
 }
 
 func (q *Question) ask(s *llama.Session[float32], t llama.Tokenizer) (bool, error) {

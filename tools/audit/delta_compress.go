@@ -35,7 +35,7 @@ func lowRankDelta(ctx context.Context, j *job, rank int) (*Variation, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, i, places := &Variation{}, 0, j.Model.Places()
+	v, i, places := &Variation{Tuned: true}, 0, j.Model.Places()
 	v.Model, err = j.Tuned.Map(func(_ string, tuned spec.Matrix) (spec.Matrix, error) {
 		if err := ctx.Err(); err != nil {
 			return tuned, err

@@ -18,6 +18,7 @@ const (
 
 // A Finding is the verdict on one claim, score or figure of the page.
 type Finding struct {
+	Type string `json:"type"` // "finding"
 	// ID is the claim's, as "weight-size-ternary", "score/" and the task, or the row's.
 	ID     string `json:"id"`
 	Module string `json:"module,omitempty"`

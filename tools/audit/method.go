@@ -37,6 +37,12 @@ type Variation struct {
 	// records take, and Formula what they should take: the two must agree.
 	Weights        int
 	Bytes, Formula int
+	// Changed are the matrices that were changed; nil is all.
+	Changed []llama.Place
+	// Tuned says that it stands for the fine-tune, and not for the model.
+	Tuned bool
+	// NoNearest is a size that round-to-nearest cannot have: not of weights.
+	NoNearest bool
 	// Note says what the size leaves out, or what the method cannot do here.
 	Note string
 }
@@ -78,20 +84,26 @@ func each(open func(j *job) (codec, error)) func(context.Context, *job) (*Variat
 			}
 			p := places[i]
 			i++
-			record, err := c.compress(matrix{p, w, j.activations[p.Layer][p.Input]})
-			if err != nil {
-				return w, err
-			}
-			if record, err = record.reread(); err != nil {
-				return w, err
-			}
-			v.Weights += p.Rows * p.Cols
-			v.Bytes += record.Bytes()
-			v.Formula += c.bytes(p.Rows, p.Cols)
-			return c.expand(record, p)
+			return v.through(c, matrix{p, w, j.activations[p.Layer][p.Input]})
 		})
 		return v, err
 	}
+}
+
+// through compresses a matrix, writes and reads the record, and returns what it
+// expands to. The variation counts the bytes.
+func (v *Variation) through(c codec, m matrix) (spec.Matrix, error) {
+	record, err := c.compress(m)
+	if err != nil {
+		return spec.Matrix{}, err
+	}
+	if record, err = record.reread(); err != nil {
+		return spec.Matrix{}, err
+	}
+	v.Weights += m.Rows * m.Cols
+	v.Bytes += record.Bytes()
+	v.Formula += c.bytes(m.Rows, m.Cols)
+	return c.expand(record, m.Place)
 }
 
 // run applies a method and checks that its size is what the formula says.

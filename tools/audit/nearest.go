@@ -129,6 +129,28 @@ func (n nearest) method() Method {
 	return Method{ID: n.String(), apply: each(func(*job) (codec, error) { return n.codec(), nil })}
 }
 
+// on rounds some matrices of a model, all where there are none.
+func (n nearest) on(m *llama.Model, some []llama.Place) (*Variation, error) {
+	if some == nil {
+		some = m.Places()
+	}
+	wanted := map[string]bool{}
+	for _, p := range some {
+		wanted[p.Name] = true
+	}
+	v, c, i, places := &Variation{}, n.codec(), 0, m.Places()
+	var err error
+	v.Model, err = m.Map(func(name string, w spec.Matrix) (spec.Matrix, error) {
+		p := places[i]
+		i++
+		if !wanted[name] {
+			return w, nil
+		}
+		return v.through(c, matrix{Place: p, weights: w})
+	})
+	return v, err
+}
+
 // packTernary packs five codes 0, 1, 2 to a byte, base 3, the first lowest. The last
 // byte is filled up with 0.
 func packTernary(codes []uint8) []byte {

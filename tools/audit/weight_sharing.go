@@ -77,6 +77,7 @@ func sharedWeights(ctx context.Context, j *job, rank int) (*Variation, error) {
 				return nil, err
 			}
 			weights[kind+i*kinds] = w
+			v.Changed = append(v.Changed, places[kind+i*kinds])
 		}
 		v.Weights += len(layers) * dim * dim
 		v.Bytes += r.Bytes()
