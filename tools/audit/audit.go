@@ -53,7 +53,7 @@ func New(ctx context.Context, o Options) (*Audit, error) {
 		return nil, err
 	}
 	a.job = &job{s, o.Implementation, activations, o.Seed}
-	a.questions = Questions(s.Evaluation, o.Questions, o.Seed)
+	a.questions = Questions(s.Clozes, o.Questions, o.Seed)
 	if len(a.questions) == 0 {
 		return nil, reject("evaluation text", fmt.Sprintf("%d paragraphs of three sentences", candidates), "fewer")
 	}

@@ -12,8 +12,9 @@ type Subject struct {
 	Name      string
 	Model     *llama.Model
 	Tokenizer llama.Tokenizer
-	// Paragraphs that methods look at, and those that judge: none is in both.
-	Calibration, Evaluation []string
+	// Calibration are the paragraphs that methods look at. Evaluation are those that
+	// judge, and Clozes those that questions are made of: none is calibrated on.
+	Calibration, Evaluation, Clozes []string
 	// Tuned is a fine-tune of the model, for delta compression, and TunedEvaluation
 	// paragraphs of what it was tuned on. Nil where there is none.
 	Tuned           *llama.Model
@@ -22,17 +23,22 @@ type Subject struct {
 
 // Validate rejects a subject that could not be judged fairly.
 func (s *Subject) Validate() error {
-	if len(s.Calibration) == 0 || len(s.Evaluation) == 0 {
+	if len(s.Calibration) == 0 || len(s.Evaluation) == 0 || len(s.Clozes) == 0 {
 		return reject("text", "paragraphs to calibrate on and others to judge by",
-			fmt.Sprintf("%d and %d", len(s.Calibration), len(s.Evaluation)))
+			fmt.Sprintf("%d, %d and %d", len(s.Calibration), len(s.Evaluation), len(s.Clozes)))
 	}
 	seen := map[string]bool{}
 	for _, p := range s.Calibration {
 		seen[p] = true
 	}
-	for i, p := range s.Evaluation {
-		if seen[p] {
-			return reject(fmt.Sprintf("evaluation paragraph %d", i+1), "one that is not calibrated on", fmt.Sprintf("%.40q", p))
+	for _, judging := range []struct {
+		name       string
+		paragraphs []string
+	}{{"evaluation", s.Evaluation}, {"cloze", s.Clozes}} {
+		for i, p := range judging.paragraphs {
+			if seen[p] {
+				return reject(fmt.Sprintf("%s paragraph %d", judging.name, i+1), "one that is not calibrated on", fmt.Sprintf("%.40q", p))
+			}
 		}
 	}
 	if s.Tokenizer.Size() != s.Model.Config.Vocab {

@@ -30,6 +30,7 @@ type commands struct {
 	Bench      benchCommand      `cmd:"" help:"Time the page's rows."`
 	Serve      serveCommand      `cmd:"" help:"Answer for one of our implementations over the protocol."`
 	Export     exportCommand     `cmd:"" help:"Write the vectors of every requirement, for other languages."`
+	Audit      auditCommand      `cmd:"" help:"Judge the page's claims on a model, by what was measured."`
 	Perplexity perplexityCommand `cmd:"" help:"Judge a language model by a text."`
 	List       listCommand       `cmd:"" help:"List modules, requirements or rows."`
 }

@@ -1,0 +1,135 @@
+package audit
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/squishspec/squishspec/llama"
+)
+
+// How much of the real text is judged and calibrated on: the protocol's paragraphs,
+// and the last of all, which no question is of either.
+const (
+	judged     = 300
+	calibrated = 300
+)
+
+// The files of a data folder that make a subject.
+const (
+	dataModel     = "stories260K/stories260K.bin"
+	dataTuned     = "stories260K_ft/stories260K-ft-gsm8k.bin"
+	dataTokenizer = "stories260K/tok512.bin"
+	dataText      = "text/tinystories_val_794k.txt"
+	dataTunedText = "cot/gsm8k_test.jsonl"
+)
+
+// Files are what a subject of real inputs is made of. What is empty is the data
+// folder's.
+type Files struct {
+	Data                    string
+	Model, Tokenizer, Tuned string
+}
+
+// Load makes a subject of files. Its errors name the file.
+func (f Files) Load() (*Subject, error) {
+	at := func(given, name string) string {
+		if given != "" {
+			return given
+		}
+		return filepath.Join(f.Data, filepath.FromSlash(name))
+	}
+	own := f.Model == ""
+	path := at(f.Model, dataModel)
+	s := &Subject{Name: strings.TrimSuffix(filepath.Base(path), ".bin")}
+	var err error
+	if s.Model, err = llama.Load(path); err != nil {
+		return nil, err
+	}
+	tokenizer := f.Tokenizer
+	if tokenizer == "" && !own {
+		tokenizer = besideModel(path)
+	}
+	if s.Tokenizer, err = llama.LoadVocabulary(at(tokenizer, dataTokenizer)); err != nil {
+		return nil, err
+	}
+	if f.Tuned != "" || own {
+		if s.Tuned, err = llama.Load(at(f.Tuned, dataTuned)); err != nil {
+			return nil, err
+		}
+		if s.TunedEvaluation, err = solutions(at("", dataTunedText)); err != nil {
+			return nil, err
+		}
+	}
+	text, err := os.ReadFile(at("", dataText))
+	if err != nil {
+		return nil, err
+	}
+	paragraphs := llama.Paragraphs(string(text))
+	if len(paragraphs) < judged+calibrated {
+		return nil, reject(at("", dataText), fmt.Sprintf("%d paragraphs", judged+calibrated), len(paragraphs))
+	}
+	rest := len(paragraphs) - calibrated
+	s.Evaluation, s.Clozes = paragraphs[:judged], paragraphs[:rest]
+	s.Calibration = without(paragraphs[rest:], s.Clozes)
+	return s, nil
+}
+
+// besideModel is the tokenizer that lies in a model's folder, or beside its file.
+func besideModel(path string) string {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		path = filepath.Dir(path)
+	}
+	return filepath.Join(path, "tokenizer.bin")
+}
+
+// without returns the paragraphs that are not among others: a text says some things
+// twice.
+func without(paragraphs, others []string) (rest []string) {
+	seen := map[string]bool{}
+	for _, p := range others {
+		seen[p] = true
+	}
+	for _, p := range paragraphs {
+		if !seen[p] {
+			rest = append(rest, p)
+		}
+	}
+	return rest
+}
+
+// marks are what GSM8K's answers have for a calculator, and before the last line.
+var marks = regexp.MustCompile(`<<[^>]*>>|#### `)
+
+// solutions reads questions with their worked answers, a paragraph each, without
+// the marks that no text has.
+func solutions(path string) (paragraphs []string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() && len(paragraphs) < judged {
+		var item struct{ Question, Answer *string }
+		if err := json.Unmarshal(lines.Bytes(), &item); err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w", path, len(paragraphs)+1, err)
+		}
+		if item.Question == nil || item.Answer == nil {
+			return nil, reject(fmt.Sprintf("%s, line %d", path, len(paragraphs)+1), "the fields question and answer", "others")
+		}
+		paragraphs = append(paragraphs, marks.ReplaceAllString(*item.Question+" "+*item.Answer, ""))
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(paragraphs) == 0 {
+		return nil, reject(path, "a line for each question", "none")
+	}
+	return paragraphs, nil
+}
