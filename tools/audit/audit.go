@@ -210,10 +210,12 @@ func (a *Audit) roundedToNearest(ctx context.Context, n nearest, m *llama.Model,
 
 // A Score is a model's accuracy on a task.
 type Score struct {
-	Type     string   `json:"type"` // "score"
-	Task     string   `json:"task"`
-	Metric   string   `json:"metric"`
-	Items    int      `json:"items"`
+	Type   string `json:"type"` // "score"
+	Task   string `json:"task"`
+	Metric string `json:"metric"`
+	Items  int    `json:"items"`
+	// TooLong items do not fit the model's context, and are left out.
+	TooLong  int      `json:"too_long,omitempty"`
 	Accuracy float64  `json:"accuracy"`
 	Interval Interval `json:"interval"`
 	Chance   float64  `json:"chance"`
@@ -228,12 +230,16 @@ func (a *Audit) score(ctx context.Context, t *Task, items []Item) (*Score, error
 	if s := a.scores[t.Name]; s != nil {
 		return s, nil
 	}
+	all := len(items)
+	if items = fitting(items, a.Subject.Tokenizer, a.Subject.Model.Config.Context); len(items) == 0 {
+		return nil, reject(t.Name, fmt.Sprintf("items of at most %d tokens, the model's context", a.Subject.Model.Config.Context), "longer ones alone")
+	}
 	right, err := t.choose(ctx, &Variation{Model: a.Subject.Model}, a.Subject.Tokenizer, items, func() {})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.Name, err)
 	}
 	n := count(right)
-	s := &Score{Type: "score", Task: t.Name, Metric: t.Metric, Items: len(items), Accuracy: float64(n) / float64(len(items)),
+	s := &Score{Type: "score", Task: t.Name, Metric: t.Metric, Items: len(items), TooLong: all - len(items), Accuracy: float64(n) / float64(len(items)),
 		Interval: wilson(n, len(items)), Chance: chance(items), right: right}
 	s.Needed = needed(s.Accuracy)
 	a.scores[t.Name] = s

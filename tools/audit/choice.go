@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -153,9 +152,6 @@ func (t *Task) choose(ctx context.Context, v *Variation, tok llama.Tokenizer, it
 func continuationScore(s *llama.Session[float32], tok llama.Tokenizer, context, continuation string) (float64, error) {
 	before, behind := tok.Encode(context), tok.Encode(continuation)[1:]
 	room := s.Room()
-	if len(behind) >= room {
-		return 0, errors.New("the continuation is longer than the model's context")
-	}
 	if over := len(before) + len(behind) - room; over > 0 {
 		before = append(before[:1:1], before[1+over:]...) // the token that begins a text stays
 	}
@@ -171,6 +167,21 @@ func continuationScore(s *llama.Session[float32], tok llama.Tokenizer, context, 
 		sum += v
 	}
 	return sum, err
+}
+
+// fitting returns the items all of whose continuations leave room for a token before
+// them in the model's context.
+func fitting(items []Item, tok llama.Tokenizer, room int) (fit []Item) {
+	for _, item := range items {
+		fits := true
+		for _, c := range item.Continuations {
+			fits = fits && len(tok.Encode(c)) <= room // with the token that begins a text
+		}
+		if fits {
+			fit = append(fit, item)
+		}
+	}
+	return fit
 }
 
 // chance is the accuracy of guessing.

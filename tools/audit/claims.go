@@ -506,6 +506,9 @@ func taskScore(ctx context.Context, a *Audit, t *Task, page spec.Score, f *Findi
 	f.Interval = &Interval{100 * s.Interval.Low, 100 * s.Interval.High, s.Interval.Confidence, s.Interval.Method}
 	f.Evidence = append(f.Evidence, "score "+t.Name)
 	f.Note = fmt.Sprintf("%d items, chance is %.1f%%", s.Items, 100*s.Chance)
+	if s.TooLong > 0 {
+		f.Note += fmt.Sprintf("; %d more do not fit the model's context", s.TooLong)
+	}
 	switch {
 	case s.Items < fewItems:
 		f.Verdict = Unmeasured
