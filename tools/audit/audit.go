@@ -126,7 +126,7 @@ func (a *Audit) Row(ctx context.Context, id string) (*Row, error) {
 	methods := Methods()
 	i := slices.IndexFunc(methods, func(m Method) bool { return m.ID == id })
 	if i < 0 {
-		return nil, reject("method", "one that conform audit lists", fmt.Sprintf("%q", id))
+		return nil, reject("method", "one that conform audit --list names", fmt.Sprintf("%q", id))
 	}
 	row, err := a.measure(ctx, &methods[i])
 	if err != nil {
@@ -246,9 +246,27 @@ func (a *Audit) score(ctx context.Context, t *Task, items []Item) (*Score, error
 	return s, nil
 }
 
+// known rejects ids that there are not, before anything is measured.
+func known(methods, claims []string) error {
+	for _, id := range methods {
+		if !slices.ContainsFunc(Methods(), func(m Method) bool { return m.ID == id }) {
+			return reject("method", "one that conform audit --list names", fmt.Sprintf("%q", id))
+		}
+	}
+	for _, id := range claims {
+		if !slices.Contains(IDs(), id) {
+			return reject("claim", "one that conform audit --list names", fmt.Sprintf("%q", id))
+		}
+	}
+	return nil
+}
+
 // Run judges methods and then claims, by their ids: all of them where there are
 // none. Scores are those that the claims rest on.
 func (a *Audit) Run(ctx context.Context, methods, claims []string) (*Report, error) {
+	if err := known(methods, claims); err != nil {
+		return nil, err
+	}
 	r := &Report{Header: a.header()}
 	r.Header.Complete = len(methods) == 0 && len(claims) == 0
 	if r.Header.Complete {

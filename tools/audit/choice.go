@@ -77,7 +77,7 @@ func (t *Task) item(line []byte) (item Item, err error) {
 		Gold         *int     `json:"gold"`
 	}
 	if err := json.Unmarshal(line, &fields); err != nil {
-		return item, err
+		return item, reject("item", "a JSON object with the task's fields", err)
 	}
 	if t.Partial {
 		if fields.Contexts == nil || fields.Continuation == nil {

@@ -90,7 +90,7 @@ func (a *Audit) Find(ctx context.Context, id string) (*Finding, error) {
 		}
 		return f, nil
 	}
-	return nil, reject("claim", "one that conform audit lists", fmt.Sprintf("%q", id))
+	return nil, reject("claim", "one that conform audit --list names", fmt.Sprintf("%q", id))
 }
 
 // measured fills in a figure that is counted and not estimated.

@@ -118,7 +118,7 @@ func solutions(path string) (paragraphs []string, err error) {
 	for lines.Scan() && len(paragraphs) < judged {
 		var item struct{ Question, Answer *string }
 		if err := json.Unmarshal(lines.Bytes(), &item); err != nil {
-			return nil, fmt.Errorf("%s, line %d: %w", path, len(paragraphs)+1, err)
+			return nil, reject(fmt.Sprintf("%s, line %d", path, len(paragraphs)+1), "a JSON object with the fields question and answer", err)
 		}
 		if item.Question == nil || item.Answer == nil {
 			return nil, reject(fmt.Sprintf("%s, line %d", path, len(paragraphs)+1), "the fields question and answer", "others")

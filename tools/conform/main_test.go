@@ -27,7 +27,7 @@ func TestHelp(t *testing.T) {
 	golden := goldie.New(t, goldie.WithFixtureDir(filepath.Join("..", "..", "golden", "texts")))
 	var all strings.Builder
 	for _, args := range [][]string{{}, {"check", "--help"}, {"replay", "--help"}, {"bench", "--help"},
-		{"serve", "--help"}, {"export", "--help"}, {"perplexity", "--help"}, {"list", "--help"}} {
+		{"serve", "--help"}, {"export", "--help"}, {"audit", "--help"}, {"perplexity", "--help"}, {"list", "--help"}} {
 		code, out, _ := conform(t, args...)
 		if code != exitOK {
 			t.Errorf("%v: exit code %d", args, code)
