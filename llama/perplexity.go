@@ -54,11 +54,11 @@ func (p Perplexity) Perplexity() float64 { return math.Exp(p.NLL) }
 // for each paragraph, one at a time. Sums are in the order of the paragraphs,
 // whatever the number of processors. An error is no figure from the rest.
 func MeasurePerplexity[F Float](ctx context.Context, m *Model, t Tokenizer, paragraphs []string, done func()) (Perplexity, error) {
-	return MeasureHooked(ctx, m, func() Hooks[F] { return Hooks[F]{} }, t, paragraphs, done)
+	return MeasureHooked[F](ctx, m, nil, t, paragraphs, done)
 }
 
 // MeasureHooked is [MeasurePerplexity] of sessions with hooks: a goroutine each has
-// those of one call.
+// those of one call. Nil is none.
 func MeasureHooked[F Float](ctx context.Context, m *Model, hooks func() Hooks[F], t Tokenizer, paragraphs []string, done func()) (Perplexity, error) {
 	if t.Size() != m.Config.Vocab {
 		return Perplexity{}, spec.Reject(spec.Invalid, "llama", "tokenizer", fmt.Sprintf("the model's %d tokens", m.Config.Vocab), t.Size())
@@ -76,7 +76,9 @@ func MeasureHooked[F Float](ctx context.Context, m *Model, hooks func() Hooks[F]
 		if err != nil {
 			return Perplexity{}, err
 		}
-		session.Hooks = hooks()
+		if hooks != nil {
+			session.Hooks = hooks()
+		}
 		group.Go(func() {
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1

@@ -52,7 +52,7 @@ func New(ctx context.Context, o Options) (*Audit, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.job = &job{s, o.Implementation, activations, o.Seed}
+	a.job = &job{s, o.Implementation, activations}
 	a.questions = Questions(s.Clozes, o.Questions, o.Seed)
 	if len(a.questions) == 0 {
 		return nil, reject("evaluation text", fmt.Sprintf("%d paragraphs of three sentences", candidates), "fewer")
@@ -221,11 +221,12 @@ type Score struct {
 	Chance   float64  `json:"chance"`
 	// Needed is how many items two models must answer so that one point is seen.
 	Needed int `json:"needed_for_one_point"`
-
-	right []bool
+	// Tuned is by how much the share of right answers of the fine-tune exceeds the
+	// model's, on the same items.
+	Tuned *Difference `json:"tuned_more_right,omitempty"`
 }
 
-// score judges the model on a task of the data folder.
+// score judges the model, and its fine-tune, on a task of the data folder.
 func (a *Audit) score(ctx context.Context, t *Task, items []Item) (*Score, error) {
 	if s := a.scores[t.Name]; s != nil {
 		return s, nil
@@ -234,14 +235,22 @@ func (a *Audit) score(ctx context.Context, t *Task, items []Item) (*Score, error
 	if items = fitting(items, a.Subject.Tokenizer, a.Subject.Model.Config.Context); len(items) == 0 {
 		return nil, reject(t.Name, fmt.Sprintf("items of at most %d tokens, the model's context", a.Subject.Model.Config.Context), "longer ones alone")
 	}
-	right, err := t.choose(ctx, &Variation{Model: a.Subject.Model}, a.Subject.Tokenizer, items, func() {})
+	right, err := t.choose(ctx, &Variation{Model: a.Subject.Model}, a.Subject.Tokenizer, items)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.Name, err)
 	}
 	n := count(right)
 	s := &Score{Type: "score", Task: t.Name, Metric: t.Metric, Items: len(items), TooLong: all - len(items), Accuracy: float64(n) / float64(len(items)),
-		Interval: wilson(n, len(items)), Chance: chance(items), right: right}
+		Interval: wilson(n, len(items)), Chance: chance(items)}
 	s.Needed = needed(s.Accuracy)
+	if a.Subject.Tuned != nil {
+		tuned, err := t.choose(ctx, &Variation{Model: a.Subject.Tuned}, a.Subject.Tokenizer, items)
+		if err != nil {
+			return nil, fmt.Errorf("%s, the fine-tune: %w", t.Name, err)
+		}
+		by, interval := (&Quality{Right: tuned}).moreRight(&Quality{Right: right}, a.Seed)
+		s.Tuned = &Difference{by, interval}
+	}
 	a.scores[t.Name] = s
 	return s, nil
 }
@@ -304,4 +313,24 @@ func (a *Audit) Run(ctx context.Context, methods, claims []string) (*Report, err
 		}
 	}
 	return r, nil
+}
+
+// Apply returns what a method makes of a model, calibrated on paragraphs.
+func Apply(ctx context.Context, impl spec.Implementation, m *llama.Model, t llama.Tokenizer, calibration []string, method string) (*Variation, error) {
+	if err := known([]string{method}, nil); err != nil {
+		return nil, err
+	}
+	s := &Subject{Model: m, Tokenizer: t, Calibration: calibration}
+	activations, err := collect(s)
+	if err != nil {
+		return nil, err
+	}
+	methods := Methods()
+	i := slices.IndexFunc(methods, func(m Method) bool { return m.ID == method })
+	v, err := methods[i].run(ctx, &job{Subject: s, impl: impl, activations: activations})
+	var absent errNotHere
+	if errors.As(err, &absent) {
+		err = reject("method "+method, "what it needs", absent.why)
+	}
+	return v, err
 }

@@ -127,9 +127,8 @@ func (t *Task) read(dir string) ([]Item, error) {
 // choose returns which items the model answers rightly: by the sum of the
 // continuation's log-probabilities, divided by its bytes for acc_norm, the first of
 // equals. A text longer than the context loses its beginning.
-func (t *Task) choose(ctx context.Context, v *Variation, tok llama.Tokenizer, items []Item, done func()) ([]bool, error) {
+func (t *Task) choose(ctx context.Context, v *Variation, tok llama.Tokenizer, items []Item) ([]bool, error) {
 	return parallelSessions(ctx, v, len(items), func(s *llama.Session[float32], i int) (bool, error) {
-		defer done()
 		item, best, most := &items[i], -1, math.Inf(-1)
 		for n := range item.choices() {
 			context, continuation := item.choice(n)

@@ -29,7 +29,7 @@ func Embedded() (*Subject, error) {
 	}
 	judging := tiny.Base.Paragraphs(seedJudged, tinyJudged)
 	clozes := tiny.Base.Paragraphs(seedClozes, tinyClozes)
-	calibration := without(without(tiny.Base.Paragraphs(seedCalibrated, tinyCalibrated), judging), clozes)
+	calibration := Without(Without(tiny.Base.Paragraphs(seedCalibrated, tinyCalibrated), judging), clozes)
 	return &Subject{
 		Name: "tiny", Model: model, Tokenizer: vocabulary,
 		Calibration: calibration, Evaluation: judging, Clozes: clozes,

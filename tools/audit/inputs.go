@@ -75,7 +75,7 @@ func (f Files) Load() (*Subject, error) {
 	}
 	rest := len(paragraphs) - calibrated
 	s.Evaluation, s.Clozes = paragraphs[:judged], paragraphs[:rest]
-	s.Calibration = without(paragraphs[rest:], s.Clozes)
+	s.Calibration = Without(paragraphs[rest:], s.Clozes)
 	return s, nil
 }
 
@@ -87,9 +87,9 @@ func besideModel(path string) string {
 	return filepath.Join(path, "tokenizer.bin")
 }
 
-// without returns the paragraphs that are not among others: a text says some things
+// Without returns the paragraphs that are not among others: a text says some things
 // twice.
-func without(paragraphs, others []string) (rest []string) {
+func Without(paragraphs, others []string) (rest []string) {
 	seen := map[string]bool{}
 	for _, p := range others {
 		seen[p] = true

@@ -24,7 +24,6 @@ type job struct {
 	*Subject
 	impl        spec.Implementation
 	activations Activations
-	seed        uint64
 }
 
 // A Variation is a model as a method leaves it, and what it takes to store what the

@@ -30,11 +30,7 @@ func count(flags []bool) (n int) {
 
 // judge measures a variation on paragraphs and questions.
 func judge(ctx context.Context, v *Variation, t llama.Tokenizer, paragraphs []string, questions []Question) (*Quality, error) {
-	hooks := v.Hooks
-	if hooks == nil {
-		hooks = func() llama.Hooks[float32] { return llama.Hooks[float32]{} }
-	}
-	p, err := llama.MeasureHooked(ctx, v.Model, hooks, t, paragraphs, func() {})
+	p, err := llama.MeasureHooked(ctx, v.Model, v.Hooks, t, paragraphs, func() {})
 	if err != nil {
 		return nil, err
 	}

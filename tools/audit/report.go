@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -90,6 +91,47 @@ func (r *Report) WriteNDJSON(w io.Writer) error {
 	return nil
 }
 
+// ReadNDJSON reads what WriteNDJSON wrote.
+func ReadNDJSON(r io.Reader) (*Report, error) {
+	report := &Report{}
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for number := 1; lines.Scan(); number++ {
+		var line struct{ Type string }
+		err := json.Unmarshal(lines.Bytes(), &line)
+		if err == nil {
+			switch line.Type {
+			case "audit":
+				err = json.Unmarshal(lines.Bytes(), &report.Header)
+			case "method":
+				err = readLine(lines.Bytes(), &report.Rows)
+			case "score":
+				err = readLine(lines.Bytes(), &report.Scores)
+			case "finding":
+				err = readLine(lines.Bytes(), &report.Findings)
+			default:
+				err = reject("type", "audit, method, score or finding", fmt.Sprintf("%q", line.Type))
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", number, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if report.Header.Type == "" {
+		return nil, reject("report", "a line of type audit", "none")
+	}
+	return report, nil
+}
+
+func readLine[T any](line []byte, list *[]*T) error {
+	value := new(T)
+	*list = append(*list, value)
+	return json.Unmarshal(line, value)
+}
+
 // WriteText writes the report for a person.
 func (r *Report) WriteText(w io.Writer) error {
 	h := r.Header
@@ -122,7 +164,11 @@ func (r *Report) WriteText(w io.Writer) error {
 	if len(r.Scores) > 0 {
 		fmt.Fprintln(w)
 		for _, s := range r.Scores {
-			fmt.Fprintf(w, "%s, %s: %.1f%% (%s) of %d items, chance %.1f%%\n", s.Task, s.Metric, 100*s.Accuracy, s.Interval.percent(), s.Items, 100*s.Chance)
+			fmt.Fprintf(w, "%s, %s: %.1f%% (%s) of %d items, chance %.1f%%", s.Task, s.Metric, 100*s.Accuracy, s.Interval.percent(), s.Items, 100*s.Chance)
+			if s.Tuned != nil {
+				fmt.Fprintf(w, "; the fine-tune %+.1f points (%s)", 100*s.Tuned.By, s.Tuned.Interval.percent())
+			}
+			fmt.Fprintln(w)
 		}
 	}
 	for _, f := range r.Findings {

@@ -183,3 +183,39 @@ func TestAuditListsWhatItJudges(t *testing.T) {
 		}
 	}
 }
+
+// Four bits cost something, and the size is said; a method that is not there, or a
+// text with nothing to calibrate on, is misuse.
+func TestPerplexityAfterAMethod(t *testing.T) {
+	dir := dataFolder(t)
+	arguments := func(more ...string) []string {
+		return append([]string{"perplexity", "--model", filepath.Join(dir, "stories260K", "stories260K.bin"), "--tokenizer", filepath.Join(dir, "stories260K", "tok512.bin"),
+			"--text", filepath.Join(dir, "text", "tinystories_val_794k.txt"), "--paragraphs", "20"}, more...)
+	}
+	last := func(out string) (nll float64) {
+		text := strings.Split(strings.TrimSpace(out), "\n")
+		var tokens int
+		if _, err := fmt.Sscanf(text[len(text)-1], "tokens=%d nll=%f", &tokens, &nll); err != nil {
+			t.Errorf("%v in %q", err, out)
+		}
+		return nll
+	}
+	_, plain, _ := conform(t, arguments()...)
+	code, out, stderr := conform(t, arguments("--method", "gptq-layer/2-bit-row")...)
+	if code != exitOK || !strings.Contains(out, "after gptq-layer/2-bit-row: 2.222 bits a weight\n") || last(out) < last(plain)+0.5 {
+		t.Errorf("exit code %d, %s, %s; as it is %s", code, out, stderr, plain)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{arguments("--method", "magic"), `method: want one that conform audit --list names, got "magic"`},
+		{arguments("--method", "awq-v2/4-bit-group-32", "--float64"), "--float64"},
+		{arguments("--method", "awq-v2/4-bit-group-32", "--paragraphs", "0"), "calibration text"},
+		{arguments("--method", "delta-compress/rank-1"), "no fine-tune"},
+	} {
+		if code, out, stderr := conform(t, c.args...); code != exitMisuse || out != "" || !strings.Contains(stderr, c.want) {
+			t.Errorf("%v: exit code %d, %q, %q; want %q", c.args, code, out, stderr, c.want)
+		}
+	}
+}

@@ -6,8 +6,10 @@ import (
 	"math"
 	"os"
 
+	"github.com/squishspec/squishspec/fast"
 	"github.com/squishspec/squishspec/llama"
 	"github.com/squishspec/squishspec/spec"
+	"github.com/squishspec/squishspec/tools/audit"
 )
 
 type perplexityCommand struct {
@@ -16,6 +18,7 @@ type perplexityCommand struct {
 	Text       string `required:"" help:"The text, paragraphs between blank lines." placeholder:"FILE"`
 	Paragraphs int    `help:"The first so many paragraphs; 0 is all." default:"300"`
 	Float64    bool   `name:"float64" help:"Compute in float64, the reference, in place of float32."`
+	Method     string `help:"Judge what this method of conform audit makes of the model, calibrated on the paragraphs behind those that judge." placeholder:"ID"`
 }
 
 // Run judges a model by the mean negative log-likelihood of a text. A file that is
@@ -32,9 +35,10 @@ func (c *perplexityCommand) Run(s *session) error {
 	if len(paragraphs) == 0 {
 		return misuse{spec.Reject(spec.Invalid, "perplexity", "--text "+c.Text, "a paragraph", "none")}
 	}
-	all := len(paragraphs)
+	all, rest := len(paragraphs), []string(nil)
 	if c.Paragraphs > 0 {
-		paragraphs = paragraphs[:min(all, c.Paragraphs)]
+		judged := min(all, c.Paragraphs)
+		paragraphs, rest = paragraphs[:judged], paragraphs[judged:]
 	}
 	model, err := llama.Load(c.Model)
 	if err != nil {
@@ -51,18 +55,32 @@ func (c *perplexityCommand) Run(s *session) error {
 		return misuse{err}
 	}
 
-	measure, precision := llama.MeasurePerplexity[float32], "float32"
-	if c.Float64 {
-		measure, precision = llama.MeasurePerplexity[float64], "float64"
+	changed := &audit.Variation{Model: model}
+	if c.Method != "" {
+		if c.Float64 {
+			return misuse{spec.Reject(spec.Invalid, "perplexity", "--float64", "no --method, which computes in float32", c.Method)}
+		}
+		if changed, err = audit.Apply(s.ctx, fast.Implementation(), model, tokenizer, audit.Without(rest, paragraphs), c.Method); err != nil {
+			return misuse{err}
+		}
 	}
-	bar := newBar(s.stdout, len(paragraphs))
-	result, err := measure(s.ctx, model, tokenizer, paragraphs, bar.one)
+	bar, precision := newBar(s.stdout, len(paragraphs)), "float32"
+	var result llama.Perplexity
+	if c.Float64 {
+		precision = "float64"
+		result, err = llama.MeasurePerplexity[float64](s.ctx, model, tokenizer, paragraphs, bar.one)
+	} else {
+		result, err = llama.MeasureHooked(s.ctx, changed.Model, changed.Hooks, tokenizer, paragraphs, bar.one)
+	}
 	bar.finish()
 	if s.ctx.Err() != nil {
 		return errors.New("perplexity: interrupted, no figure")
 	}
 	if err != nil {
 		return misuse{fmt.Errorf("%s: %w", c.Model, err)}
+	}
+	if c.Method != "" {
+		fmt.Fprintf(s.stdout, "after %s: %.3f bits a weight\n", c.Method, changed.BitsPerWeight())
 	}
 	fmt.Fprintf(s.stdout, "%s in %s on %d of %d paragraphs of %s\n", c.Model, precision, len(paragraphs), all, c.Text)
 	if math.IsNaN(result.StdErr) {

@@ -30,6 +30,9 @@ func main() {
 	if err := growth(&b, growthFile); err != nil {
 		log.Fatal(err)
 	}
+	if err := claims(&b, embeddedAudit, dataAudit); err != nil {
+		log.Fatal(err)
+	}
 	if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
 		log.Fatal(err)
 	}
