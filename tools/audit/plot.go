@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"image/color"
 	"io"
 
@@ -11,13 +12,19 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
+// leastNats is where the axis of nats begins: what costs less is drawn there.
+const leastNats = 0.001
+
 // WritePlot draws what methods cost in quality against what they take, as SVG: a
-// point a method, and a line through those that no other beats in both.
+// point a method, and a line through those that no other beats in both. Both axes
+// are logarithmic.
 func (r *Report) WritePlot(w io.Writer) error {
 	p := plot.New()
 	p.Title.Text = r.Header.Subject + ": quality against bytes"
-	p.X.Label.Text = "bits a weight, of what was serialised"
-	p.Y.Label.Text = "nats a token above the model as it is"
+	p.X.Label.Text = fmt.Sprintf("bits a weight, of what was serialised (nats below %v are drawn there)", leastNats)
+	p.Y.Label.Text = "nats a token that it costs"
+	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
+	p.X.Tick.Marker, p.Y.Tick.Marker = plot.ConstantTicks(ticks(1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)), plot.ConstantTicks(ticks(0.001, 0.01, 0.1, 1, 10))
 	p.Add(plotter.NewGrid())
 	byModule := map[string]plotter.XYs{}
 	var modules []string
@@ -30,7 +37,7 @@ func (r *Report) WritePlot(w io.Writer) error {
 		if byModule[row.Module] == nil {
 			modules = append(modules, row.Module)
 		}
-		point := plotter.XY{X: row.BitsPerWeight, Y: row.Worse.By}
+		point := plotter.XY{X: row.BitsPerWeight, Y: max(row.Worse.By, leastNats)}
 		byModule[row.Module] = append(byModule[row.Module], point)
 		all = append(all, point)
 	}
@@ -49,11 +56,21 @@ func (r *Report) WritePlot(w io.Writer) error {
 		p.Add(points)
 		p.Legend.Add(m, points)
 	}
-	p.Legend.Top = true
+	p.Legend.Left, p.Legend.XOffs = true, 14*vg.Centimeter // thumbnails before their text
+	p.Legend.Padding = vg.Millimeter
+	p.Legend.TextStyle.Font.Size = vg.Points(9)
 	canvas := vgsvg.New(20*vg.Centimeter, 14*vg.Centimeter)
 	p.Draw(draw.New(canvas))
 	_, err = canvas.WriteTo(w)
 	return err
+}
+
+// ticks are labelled marks of an axis.
+func ticks(values ...float64) (list []plot.Tick) {
+	for _, v := range values {
+		list = append(list, plot.Tick{Value: v, Label: fmt.Sprint(v)})
+	}
+	return list
 }
 
 var shapes = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.TriangleGlyph{}, draw.PyramidGlyph{}, draw.CrossGlyph{}, draw.PlusGlyph{}}
