@@ -28,6 +28,14 @@ func Continue(t Tokenizer, text string) []int {
 	return tokens
 }
 
+// ContinueWord encodes a text that stands behind another and a space.
+func ContinueWord(t Tokenizer, text string) []int {
+	if _, ok := t.(*Vocabulary); ok { // which puts a space before every text
+		return Continue(t, text)
+	}
+	return Continue(t, " "+text)
+}
+
 // LoadTokenizer loads the tokenizer of a model with so many rows in its embedding:
 // a tokenizer.json of Hugging Face where the name ends in .json, else a
 // tokenizer.bin of llama2.c. The latter has a token for every row. An embedding of

@@ -186,3 +186,14 @@ func TestEncodeOfTheRealVocabularyIsTheScan(t *testing.T) {
 		t.Errorf("%d tokens", v.Size())
 	}
 }
+
+// A word behind another text is told from it by one space, whoever puts it there.
+func TestAWordIsContinuedBehindASpace(t *testing.T) {
+	if got, want := ContinueWord(letters{300}, "ab"), (letters{300}).Encode(" ab")[1:]; !slices.Equal(got, want) {
+		t.Errorf("letters: %v, want %v", got, want)
+	}
+	v := &Vocabulary{pieces: make([]string, 300), scores: make([]float32, 300), ids: map[string]int{" ": 270, "a": 271, "b": 272}}
+	if got, want := ContinueWord(v, "ab"), []int{270, 271, 272}; !slices.Equal(got, want) {
+		t.Errorf("a vocabulary: %v, want %v", got, want)
+	}
+}

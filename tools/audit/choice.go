@@ -149,10 +149,14 @@ func (t *Task) choose(ctx context.Context, v *Variation, tok llama.Tokenizer, it
 
 // continuationScore is the log-probability of " continuation" behind context.
 func continuationScore(s *llama.Session[float32], tok llama.Tokenizer, context, continuation string) (float64, error) {
-	before, behind := tok.Encode(context), tok.Encode(continuation)[1:]
+	before, behind := tok.Encode(context), llama.ContinueWord(tok, continuation)
 	room := s.Room()
 	if over := len(before) + len(behind) - room; over > 0 {
-		before = append(before[:1:1], before[1+over:]...) // the token that begins a text stays
+		kept := 0 // the token that begins a text stays
+		if _, ok := tok.Begin(); ok {
+			kept = 1
+		}
+		before = append(before[:kept:kept], before[kept+over:]...)
 	}
 	if err := s.Truncate(0); err != nil {
 		return 0, err
@@ -174,7 +178,7 @@ func fitting(items []Item, tok llama.Tokenizer, room int) (fit []Item) {
 	for _, item := range items {
 		fits := true
 		for _, c := range item.Continuations {
-			fits = fits && len(tok.Encode(c)) <= room // with the token that begins a text
+			fits = fits && len(llama.ContinueWord(tok, c)) < room
 		}
 		if fits {
 			fit = append(fit, item)

@@ -95,7 +95,7 @@ func (q *Question) ask(s *llama.Session[float32], t llama.Tokenizer) (bool, erro
 	}
 	before, best, most := s.Len(), -1, 0.0
 	for i, c := range q.Candidates {
-		scores, err := s.Score(t.Encode(c)[1:]) // without the token that begins a text
+		scores, err := s.Score(llama.ContinueWord(t, c))
 		if err != nil {
 			return false, err
 		}

@@ -52,9 +52,11 @@ func (f Files) Load() (*Subject, error) {
 	}
 	tokenizer := f.Tokenizer
 	if tokenizer == "" && !own {
-		tokenizer = besideModel(path)
+		if tokenizer, err = llama.TokenizerBeside(path); err != nil {
+			return nil, err
+		}
 	}
-	if s.Tokenizer, err = llama.LoadVocabulary(at(tokenizer, dataTokenizer)); err != nil {
+	if s.Tokenizer, err = llama.LoadTokenizer(at(tokenizer, dataTokenizer), s.Model.Config.Vocab); err != nil {
 		return nil, err
 	}
 	if f.Tuned != "" || own {
@@ -77,14 +79,6 @@ func (f Files) Load() (*Subject, error) {
 	s.Evaluation, s.Clozes = paragraphs[:judged], paragraphs[:rest]
 	s.Calibration = Without(paragraphs[rest:], s.Clozes)
 	return s, nil
-}
-
-// besideModel is the tokenizer that lies in a model's folder, or beside its file.
-func besideModel(path string) string {
-	if info, err := os.Stat(path); err == nil && !info.IsDir() {
-		path = filepath.Dir(path)
-	}
-	return filepath.Join(path, "tokenizer.bin")
 }
 
 // Without returns the paragraphs that are not among others: a text says some things
