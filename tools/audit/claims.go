@@ -445,24 +445,27 @@ func sparseRatio(_ context.Context, a *Audit, f *Finding) error {
 
 func outlierRate(ctx context.Context, a *Audit, f *Finding) error {
 	const claimed = 1.17
-	rate := func(w spec.Matrix, group int) (float64, error) {
+	rate := func(group int) (float64, Interval, error) {
 		q, err := a.Implementation.ZeroQuantV2(spec.ZeroQuantV2Config{NBits: 8, GroupSize: group, OutlierThreshold: 0.95})
 		if err != nil {
-			return 0, err
+			return 0, Interval{}, err
 		}
 		var quantized spec.ZeroQuantWeights
-		err = q.Quantize(&quantized, padded(w, group))
-		return 100 * q.Stats().OutlierRate, err
+		err = q.Quantize(&quantized, gaussian(256, 256, a.Seed))
+		stats := q.Stats()
+		i := wilson(stats.Outliers, stats.Elements)
+		i.Low, i.High = 100*i.Low, 100*i.High
+		return 100 * stats.OutlierRate, i, err
 	}
-	page, err := rate(gaussian(256, 256, a.Seed), 128)
+	page, interval, err := rate(128)
 	if err != nil {
 		return err
 	}
-	small, err := rate(gaussian(256, 256, a.Seed), 32)
+	small, _, err := rate(32)
 	if err != nil {
 		return err
 	}
-	f.counted(page, "% outliers")
+	f.Figure, f.Unit, f.Interval = &page, "% outliers", &interval
 	f.Verdict = Refuted
 	if about(page, claimed, roughly) {
 		f.Verdict = Supported
