@@ -33,11 +33,21 @@ type Finding struct {
 	Exact    bool      `json:"exact,omitempty"`
 	// Note says what the figure is of, and what the verdict depends on.
 	Note string `json:"note"`
+	// Curve is what the figure is part of, where it depends on the input; nil else.
+	Curve *Curve `json:"curve,omitempty"`
 	// Evidence are the lines of the tables, or the files, that the verdict rests on.
 	Evidence []string `json:"evidence,omitempty"`
 	// Command gives this verdict again.
 	Command string `json:"command"`
 }
+
+// A Curve is how figures depend on what the columns on its left say.
+type Curve struct {
+	Columns []string    `json:"columns"` // with units
+	Rows    [][]float64 `json:"rows"`
+}
+
+func (c *Curve) add(row ...float64) { c.Rows = append(c.Rows, row) }
 
 // An Interval is a range that holds the true figure with some confidence.
 type Interval struct {

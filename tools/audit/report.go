@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"strings"
 	"text/tabwriter"
@@ -182,9 +183,33 @@ func (r *Report) WriteText(w io.Writer) error {
 		case f.Exact:
 			fmt.Fprint(w, " (counted)")
 		}
-		fmt.Fprintf(w, "\n  %s\n  %s\n", f.Note, f.Command)
+		fmt.Fprintf(w, "\n  %s\n", f.Note)
+		if err := f.Curve.writeText(w); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "  %s\n", f.Command)
 	}
 	return nil
+}
+
+// writeText writes nothing of no curve.
+func (c *Curve) writeText(w io.Writer) error {
+	if c == nil {
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\t%s\t\n", strings.Join(c.Columns, "\t"))
+	for _, row := range c.Rows {
+		for _, v := range row {
+			if v == math.Trunc(v) {
+				fmt.Fprintf(t, "\t%.0f", v)
+			} else {
+				fmt.Fprintf(t, "\t%.4g", v)
+			}
+		}
+		fmt.Fprint(t, "\t\n")
+	}
+	return t.Flush()
 }
 
 // percent prints an interval of a share.
