@@ -36,7 +36,7 @@ func about(measured, claimed, tolerance float64) bool {
 func questions() []question {
 	judges := map[string]claimJudge{
 		"kv-memory-hierarchical": tieredHits,
-		//"rag-prefetch-hit-rate":  prefetchHits,
+		"rag-prefetch-hit-rate":  prefetchHits,
 		"cross-modal-flops":      attentionOperations,
 		"weight-size-ternary":    ternarySize,
 		"weight-size-binary":     binarySize,
