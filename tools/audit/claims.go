@@ -35,16 +35,17 @@ func about(measured, claimed, tolerance float64) bool {
 // questions are all that this package judges, in the page's order.
 func questions() []question {
 	judges := map[string]claimJudge{
-		"kv-memory-hierarchical": tieredHits,
-		"rag-prefetch-hit-rate":  prefetchHits,
-		"cross-modal-flops":      attentionOperations,
-		"weight-size-ternary":    ternarySize,
-		"weight-size-binary":     binarySize,
-		"structured-sparsity":    structuredSparsity,
-		"delta-compression":      deltaRatio,
-		"iterative-sparsity":     iterativeSparsity,
-		"awq-int4-size":          awqSize,
-		"layer-fusion-memory":    fusionMemory,
+		"kv-memory-hierarchical":  tieredHits,
+		"rag-prefetch-hit-rate":   prefetchHits,
+		"cross-modal-flops":       attentionOperations,
+		"weight-size-ternary":     ternarySize,
+		"weight-size-binary":      binarySize,
+		"structured-sparsity":     structuredSparsity,
+		"delta-compression":       deltaRatio,
+		"iterative-sparsity":      iterativeSparsity,
+		"awq-int4-size":           awqSize,
+		"expert-routing-overhead": routingOverhead,
+		"layer-fusion-memory":     fusionMemory,
 	}
 	var list []question
 	for _, c := range spec.Claims() {

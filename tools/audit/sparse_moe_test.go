@@ -1,0 +1,51 @@
+package audit
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// No time is asserted: the verdict is of times that are given.
+func TestTheRoutingVerdictFollowsTheTimes(t *testing.T) {
+	for _, c := range []struct {
+		fast, slow float64
+		want       Verdict
+		note       string
+	}{{5, 99, Supported, "all sizes"}, {100, 5000, Refuted, "no size"}, {5, 100, Conditional, "not of 32×8×256, "}} {
+		sizes := routingSizes()
+		for i := range sizes {
+			median := c.fast
+			if sizes[i].mulAdds() > 33_000 {
+				median = c.slow
+			}
+			sizes[i].times = []float64{1, median, 1e6}
+		}
+		f := &Finding{}
+		routingVerdict(f, sizes)
+		if f.Verdict != c.want || *f.Figure != c.fast || !strings.Contains(f.Note, c.note) || len(f.Curve.Rows) != len(sizes) {
+			t.Errorf("%v: %+v", c, f)
+		}
+	}
+	sizes := routingSizes()
+	if last := sizes[len(sizes)-1]; last.String() != "512×256×7168" || sizes[0].String() != "32×4×256" {
+		t.Errorf("%v", sizes)
+	}
+}
+
+// Tables of the sign test say which ranks hold a median with 95%: of 15 the fourth
+// from either end, of 20 the sixth, and of 5 not even the outermost.
+func TestAroundMedian(t *testing.T) {
+	for n, rank := range map[int]int{5: 1, 6: 1, 9: 2, 15: 4, 20: 6, 25: 8} {
+		ascending := make([]float64, n)
+		for i := range ascending {
+			ascending[i] = float64(i + 1)
+		}
+		if got := aroundMedian(ascending); got.Low != float64(rank) || got.High != float64(n+1-rank) {
+			t.Errorf("of %d: %v…%v, want rank %d", n, got.Low, got.High, rank)
+		}
+	}
+	if !slices.Contains(IDs(), "expert-routing-overhead") {
+		t.Error("it is not judged")
+	}
+}
