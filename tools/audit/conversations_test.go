@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -72,6 +73,30 @@ func TestThePrefetchVerdictIsMeasured(t *testing.T) {
 		if err := prefetchHits(context.Background(), traceAudit(t, impl), f); err != nil || f.Verdict != c.want {
 			t.Errorf("%d accesses: %v, %v; want %v", c.min, f.Verdict, err, c.want)
 		}
+	}
+}
+
+// A passage that comes back in every turn, among many that do not, is a candidate
+// of the defaults, and seldom drawn.
+func TestThePrefetchVerdictOfAClearPattern(t *testing.T) {
+	a := traceAudit(t, fast.Implementation())
+	a.Data = t.TempDir()
+	for _, domain := range dataDomains {
+		var questions, relevant strings.Builder
+		fmt.Fprint(&relevant, "query-id\tcorpus-id\tscore\n")
+		for turn := 1; turn <= 8; turn++ {
+			fmt.Fprintf(&questions, `{"_id": "a<::>%d", "text": "?"}`+"\n", turn)
+			fmt.Fprintf(&relevant, "a<::>%d\tall\t1\n", turn)
+			for n := range 20 {
+				fmt.Fprintf(&relevant, "a<::>%d\t%d of turn %d\t1\n", turn, n, turn)
+			}
+		}
+		spoil(t, a.Data, questionsFile(domain), questions.String())
+		spoil(t, a.Data, relevantFile(domain), relevant.String())
+	}
+	f := &Finding{}
+	if err := prefetchHits(context.Background(), a, f); err != nil || f.Verdict != Supported {
+		t.Errorf("%v, %v; %s", f.Verdict, err, f.Note)
 	}
 }
 

@@ -1,6 +1,9 @@
 package audit
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // A Verdict is what an audit says of a claim.
 type Verdict string
@@ -48,6 +51,22 @@ type Curve struct {
 }
 
 func (c *Curve) add(row ...float64) { c.Rows = append(c.Rows, row) }
+
+// Text prints the rows: whole numbers whole, others with four digits.
+func (c *Curve) Text() (rows [][]string) {
+	for _, row := range c.Rows {
+		var cells []string
+		for _, v := range row {
+			if v == math.Trunc(v) {
+				cells = append(cells, fmt.Sprintf("%.0f", v))
+			} else {
+				cells = append(cells, fmt.Sprintf("%.4g", v))
+			}
+		}
+		rows = append(rows, cells)
+	}
+	return rows
+}
 
 // An Interval is a range that holds the true figure with some confidence.
 type Interval struct {

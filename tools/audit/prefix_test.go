@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -257,8 +258,34 @@ func TestRequestsAreChecked(t *testing.T) {
 	spoil(t, a.Data, dataRequests, "")
 	f = &Finding{}
 	refused(t, f, tieredHits(context.Background(), a, f), dataRequests)
-	spoil(t, a.Data, dataRequests, good+"\n"+good)
-	if err := tieredHits(context.Background(), a, f); err != nil || f.Verdict != Supported && f.Verdict != Conditional {
-		t.Errorf("two good requests: %v, %v", err, f.Verdict)
+}
+
+// A prompt of one block comes back from hot. One that is longer than hot, and comes
+// back at once, comes from where its first block has sunk to.
+func TestTheTieredVerdictFollowsTheHits(t *testing.T) {
+	a := traceAudit(t, fast.Implementation())
+	a.Data = t.TempDir()
+	for _, c := range []struct {
+		name    string
+		blocks  int
+		prompts []int // the number of the first block of each
+		want    Verdict
+	}{
+		{"hot", 1, []int{1, 1}, Supported}, {"below hot", 130, []int{1, 1}, Refuted},
+		{"hot where it is large", 2, []int{1, 1}, Conditional}, {"nothing comes back", 2, []int{1, 3}, Unmeasured},
+	} {
+		var lines strings.Builder
+		for _, first := range c.prompts {
+			var ids []string
+			for id := range c.blocks {
+				ids = append(ids, fmt.Sprint(first+id))
+			}
+			fmt.Fprintf(&lines, `{"timestamp": 0, "input_length": %d, "output_length": 1, "hash_ids": [%s]}`+"\n", c.blocks*prefixBlock, strings.Join(ids, ", "))
+		}
+		spoil(t, a.Data, dataRequests, lines.String())
+		f := &Finding{}
+		if err := tieredHits(context.Background(), a, f); err != nil || f.Verdict != c.want {
+			t.Errorf("%s: %v, %v; want %v", c.name, f.Verdict, err, c.want)
+		}
 	}
 }

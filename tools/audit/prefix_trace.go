@@ -51,16 +51,16 @@ func readRequests(dir string) (trace prefixTrace, err error) {
 // Of drawn requests.
 const (
 	drawnRequests = 2000
-	drawnSessions = 400 // that go on, the newest most often
+	oldestSession = 400 // sessions that began or went on since, the oldest that goes on
 	longestPrompt = 48  // blocks, then a session ends
 )
 
 // drawRequests draws sessions that come back with a prompt that has grown: half of the
-// requests begin one, the others go on with one whose age has Zipf's distribution.
-// All begin with the same block.
+// requests begin one, the others go on with one: how many have begun or gone on since
+// has Zipf's distribution. All begin with the same block.
 func drawRequests(seed uint64) (trace prefixTrace) {
 	r := rand.New(rand.NewPCG(seed, 0x7ace))
-	age := rand.NewZipf(r, 1.2, 4, drawnSessions-1)
+	age := rand.NewZipf(r, 1.2, 4, oldestSession)
 	fresh := 1
 	var sessions [][]int // the newest last
 	for len(trace) < drawnRequests {

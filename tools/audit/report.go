@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"runtime"
 	"strings"
 	"text/tabwriter"
@@ -17,7 +16,7 @@ import (
 )
 
 // A Header says what a report is of. It has no time in it: the same audit on the same
-// machine writes the same file.
+// machine writes the same file, but for what is said of expert-routing-overhead.
 type Header struct {
 	Type           string `json:"type"` // "audit"
 	Spec           string `json:"spec"`
@@ -199,15 +198,8 @@ func (c *Curve) writeText(w io.Writer) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "\t%s\t\n", strings.Join(c.Columns, "\t"))
-	for _, row := range c.Rows {
-		for _, v := range row {
-			if v == math.Trunc(v) {
-				fmt.Fprintf(t, "\t%.0f", v)
-			} else {
-				fmt.Fprintf(t, "\t%.4g", v)
-			}
-		}
-		fmt.Fprint(t, "\t\n")
+	for _, row := range c.Text() {
+		fmt.Fprintf(t, "\t%s\t\n", strings.Join(row, "\t"))
 	}
 	return t.Flush()
 }

@@ -113,8 +113,8 @@ func routingVerdict(f *Finding, sizes []routed) {
 }
 
 // aroundMedian is the narrowest symmetric pair of ascending values that holds the
-// median with the confidence, at least, whatever their distribution: how many of n
-// are below it is binomial.
+// median with at least the confidence, whatever their distribution: how many of n are
+// below it is binomial. Fewer than six values have none; theirs are the outermost.
 func aroundMedian(ascending []float64) Interval {
 	n := len(ascending)
 	rank, below, ways := 0, 0.0, 1.0 // ways are n over rank, below those up to rank

@@ -27,7 +27,9 @@ What `+"`conform audit`"+` says of the page's claims, scores and figures. A verd
 the texts named; its command gives it again. Bytes are those of what was serialised and read back, scales, zero points and
 indices included. Nats are by how much a token's negative log-likelihood grew against the model as it is, on the same
 paragraphs; cloze is the share of four-way questions answered rightly; the last column compares with round-to-nearest of
-about as many bytes: below 0 the method is the better one. Intervals are of 95%, by bootstrap over paragraphs, or Wilson's.
+about as many bytes: below 0 the method is the better one. Intervals are of 95%: by bootstrap over paragraphs or
+conversations, Wilson's, or of the median of runs by order statistics. A claim that depends on its input has a curve below
+the table.
 
 `)
 	for _, data := range reports {
@@ -61,6 +63,15 @@ func report(w io.Writer, r *audit.Report) {
 			}
 		}
 		fmt.Fprintf(w, "| `%s`: %s | %s | %s | %s | `%s` |\n", f.ID, cell(f.Claim), f.Verdict, cell(figure), cell(f.Note), f.Command)
+	}
+	for _, f := range r.Findings {
+		if f.Curve == nil {
+			continue
+		}
+		fmt.Fprintf(w, "\n`%s`:\n\n| %s |\n%s|\n", f.ID, strings.Join(f.Curve.Columns, " | "), strings.Repeat("|---:", len(f.Curve.Columns)))
+		for _, row := range f.Curve.Text() {
+			fmt.Fprintf(w, "| %s |\n", strings.Join(row, " | "))
+		}
 	}
 	fmt.Fprint(w, "\n| method | bits a weight | × FP16 | perplexity | nats | cloze | against round-to-nearest | |\n|---|---|---|---|---|---|---|---|\n")
 	for _, m := range r.Rows {
