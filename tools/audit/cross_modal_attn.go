@@ -112,11 +112,12 @@ func attentionOperations(ctx context.Context, a *Audit, f *Finding) error {
 		}
 	}
 	f.counted(float64(first.mulAdds), "multiply-adds for each pair of a text and a vision token")
-	f.Note = fmt.Sprintf("counted one by one in an attention that computes what the module does: %d heads of %d elements take 2·heads·dim = %d multiply-adds and heads = %d exponentials a pair, with a largest of %d pairs, as the module's flops operation says",
-		heads, dim, 2*heads*dim, heads, 77*196)
+	agrees := "the module's flops operation says the same"
 	if !says {
-		f.Note = "the module says no counts. " + f.Note
+		agrees = "the module has no flops operation"
 	}
+	f.Note = fmt.Sprintf("counted one by one in an attention that computes what the module does: %d heads of %d elements take 2·heads·dim = %d multiply-adds and heads = %d exponentials a pair, up to %d pairs, and %s. Scaling, maxima, sums and divisions are not counted",
+		heads, dim, 2*heads*dim, heads, 77*196, agrees)
 	return nil
 }
 
