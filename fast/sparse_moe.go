@@ -2,6 +2,7 @@ package fast
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/squishspec/squishspec/fast/internal/gemm"
@@ -91,20 +92,29 @@ func (m *sparseMoE) routeSome(dst *spec.MoERouting, x spec.Matrix, from, to int)
 	k := m.config.TopK
 	m.products.Resize(to-from, m.config.NExperts)
 	m.multiplier.Multiply(gemm.Of(m.products), gemm.View{}, gemm.Of(x).Block(from, to, 0, x.Cols), gemm.Of(m.gate))
+	ordinary := k <= 2 && kern.AllFinite(m.products.Data)
 	for t := from; t < to; t++ {
-		products := m.products.Row(t - from)
-		if !m.widen(products, x.Row(t)) {
-			return false
+		products, experts := m.products.Row(t-from), dst.Indices[t*k:][:k]
+		if ordinary {
+			chooseTwo(experts, products)
+			greatest := products[experts[0]]
+			for e := range products {
+				products[e] -= greatest
+			}
+		} else {
+			if !m.widen(products, x.Row(t)) {
+				return false
+			}
+			m.choose(k)
+			for r, s := range m.chosen {
+				experts[r] = s.expert
+			}
+			greatest := m.chosen[0].logit
+			for e, l := range m.logits {
+				products[e] = float32(l - greatest)
+			}
 		}
-		m.choose(k)
-		for r, s := range m.chosen {
-			dst.Indices[t*k+r] = s.expert
-		}
-		m.first[m.chosen[0].expert]++
-		greatest := m.chosen[0].logit
-		for e, l := range m.logits {
-			products[e] = float32(l - greatest)
-		}
+		m.first[experts[0]]++
 	}
 	kern.Exp(m.products.Data, m.products.Data)
 	for t := from; t < to; t++ {
@@ -132,6 +142,24 @@ func (m *sparseMoE) widen(products, x []float32) (finite bool) {
 		}
 	}
 	return m.logits[0]-m.logits[0] == 0 // an element that is not finite shows in all
+}
+
+// chooseTwo sets experts to the one or two of the greatest logits, which are finite:
+// routers take no more, as a rule, and two are found without a branch. Logits are
+// compared as integers that are ordered as they are, with the expert below.
+func chooseTwo(experts []int32, logits []float32) {
+	first, second := uint64(0), uint64(0)
+	for e, l := range logits {
+		order := math.Float32bits(l + 0) // −0 is 0
+		order ^= uint32(int32(order)>>31) | 1<<31
+		key := uint64(order)<<32 | uint64(^uint32(e))
+		second = max(second, min(first, key))
+		first = max(first, key)
+	}
+	experts[0] = int32(^uint32(first))
+	if len(experts) == 2 {
+		experts[1] = int32(^uint32(second))
+	}
 }
 
 // choose sets chosen to the k greatest logits, in order. A few are inserted where they
@@ -187,9 +215,9 @@ func (m *sparseMoE) weigh(weights []float32, experts []int32, exps []float32) {
 	for r, e := range experts {
 		weights[r] = float32(float64(exps[e]) / sum)
 	}
-	share := 1 / all
+	share, mean := 1/all, m.mean[:len(exps)]
 	for e, x := range exps {
-		m.mean[e] += float64(x) * share
+		mean[e] += float64(x) * share
 	}
 }
 

@@ -91,7 +91,7 @@ func TestSparseMoEChoosesFewAndMany(t *testing.T) {
 			data[i] = float32(r.IntN(5) - 2)
 		}
 	}
-	for _, k := range []int{1, 3, 16, 17, experts} {
+	for _, k := range []int{1, 2, 3, 16, 17, experts} {
 		m, err := NewSparseMoE(spec.SparseMoEConfig{NExperts: experts, TopK: k, HiddenDim: 2, GateWeights: gate})
 		if err != nil {
 			t.Fatal(err)
@@ -111,6 +111,25 @@ func TestSparseMoEChoosesFewAndMany(t *testing.T) {
 			if got := out.Indices[n*k : (n+1)*k]; !slices.Equal(got, order[:k]) {
 				t.Fatalf("%d of %d, token %d: got %d, want %d", k, experts, n, got, order[:k])
 			}
+		}
+	}
+}
+
+// TestSparseMoETakesTheFirstOfZeros: a product that underflows is −0, which no expert
+// comes behind for.
+func TestSparseMoETakesTheFirstOfZeros(t *testing.T) {
+	for k := 1; k <= 3; k++ {
+		m, err := NewSparseMoE(spec.SparseMoEConfig{NExperts: 3, TopK: k, HiddenDim: 1,
+			GateWeights: spec.Matrix{Rows: 1, Cols: 3, Data: []float32{-0x1p-100, 0x1p-100, 0}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out spec.MoERouting
+		if err := m.Route(&out, spec.Matrix{Rows: 1, Cols: 1, Data: []float32{0x1p-100}}); err != nil {
+			t.Fatal(err)
+		}
+		if want := []int32{0, 1, 2}[:k]; !slices.Equal(out.Indices, want) {
+			t.Errorf("got %d, want %d", out.Indices, want)
 		}
 	}
 }

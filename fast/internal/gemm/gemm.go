@@ -44,6 +44,10 @@ type Multiplier struct {
 // depends on their length only: what is not finite elsewhere does not reach it, and
 // a part of a product is the product of the parts, to the bit.
 func (x *Multiplier) Multiply(dst, from, a, b View) {
+	if b.Right == 1 && dst.Rows <= depth && a.Cols <= depth && dst.Cols <= width { // nothing to cut
+		kern.Gemm(dst, from, nil, a, b)
+		return
+	}
 	x.dst, x.from, x.a, x.b = dst, from, a, b
 	// Parts take columns where there are more of them, which share no panel.
 	x.byColumns = dst.Cols > dst.Rows

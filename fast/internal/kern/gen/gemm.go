@@ -11,7 +11,7 @@ import (
 // gemm keeps a tile of the product in registers, rows × vectors: of each column of
 // a and row of b, the row is loaded once for all rows of the tile, and an element of
 // the column once for all vectors. With 6 × 4 vectors of AVX-512 or 6 × 2 of AVX2
-// there is less than half a load to a multiplication.
+// there is less than half a load to a multiplication. A single vector goes by 8 rows.
 func gemm(f *file) { gemmOf(f, "gemm", "Gemm", "float32", 2) }
 
 // gemmDouble is gemm with elements of twice the size, and so tiles of half the width.
@@ -71,21 +71,25 @@ type gemmTiles struct {
 	size                     int           // of an element: 1<<size bytes
 	a, c, from, factor, left reg.GPVirtual // of the tile; rows left
 	rs, cs, ldb, ldc         reg.GPVirtual // in bytes
-	sums                     [6][]reg.VecVirtual
+	sums                     [8][]reg.VecVirtual
 	row                      []reg.VecVirtual // of b
 	element                  reg.VecVirtual   // of a, in every lane
 }
 
 // panel does all rows of so many vectors, the last of them masked by t, and returns.
 func (g gemmTiles) panel(vectors int, t *tail) {
-	for _, rows := range []int{6, 4, 2, 1} {
+	tiles := []int{6, 4, 2, 1}
+	if vectors == 1 { // so many sums must be under way for additions not to wait for each other
+		tiles[0] = 8
+	}
+	for _, rows := range tiles {
 		again, done := g.label("rows"), g.label("fewer")
 		g.Label(again)
 		g.CMPQ(g.left, U32(uint32(rows)))
 		g.JLT(LabelRef(done))
 		g.tile(rows, vectors, t)
 		g.SUBQ(U32(uint32(rows)), g.left)
-		if rows == 6 {
+		if rows == tiles[0] {
 			g.JMP(LabelRef(again))
 		}
 		g.Label(done)
@@ -102,12 +106,14 @@ func (g gemmTiles) tile(rows, vectors int, t *tail) {
 			g.zero(sums[i][v])
 		}
 	}
-	// Rows 0, 1, 2 are at p0 + (0, 1, 2)·rs, and so are those from 3 on at p3.
-	p0, p3 := g.GP64(), g.GP64()
-	g.MOVQ(g.a, p0)
-	if rows > 3 {
-		g.LEAQ(Mem{Base: g.a, Index: g.rs, Scale: 2}, p3)
-		g.ADDQ(g.rs, p3)
+	// Rows 0, 1, 2 are at the first + (0, 1, 2)·rs, and so is every next three.
+	threes := []reg.GPVirtual{g.GP64()}
+	g.MOVQ(g.a, threes[0])
+	for len(threes)*3 < rows {
+		last, next := threes[len(threes)-1], g.GP64()
+		g.LEAQ(Mem{Base: last, Index: g.rs, Scale: 2}, next)
+		g.ADDQ(g.rs, next)
+		threes = append(threes, next)
 	}
 	loop, end := g.label("k"), g.label("sums")
 	g.TESTQ(k, k)
@@ -117,10 +123,7 @@ func (g gemmTiles) tile(rows, vectors int, t *tail) {
 		g.loadLane(Mem{Base: b, Disp: v * g.bytes()}, v == vectors-1, t, row[v])
 	}
 	for i := range rows {
-		at := Mem{Base: p0}
-		if i >= 3 {
-			at.Base = p3
-		}
+		at := Mem{Base: threes[i/3]}
 		if i%3 > 0 {
 			at.Index, at.Scale = g.rs, uint8(i%3)
 		}
@@ -137,9 +140,8 @@ func (g gemmTiles) tile(rows, vectors int, t *tail) {
 			g.addProduct(row[v], g.element, sums[i][v])
 		}
 	}
-	g.ADDQ(g.cs, p0)
-	if rows > 3 {
-		g.ADDQ(g.cs, p3)
+	for _, p := range threes {
+		g.ADDQ(g.cs, p)
 	}
 	g.ADDQ(g.ldb, b)
 	g.DECQ(k)
