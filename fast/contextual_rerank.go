@@ -2,7 +2,6 @@ package fast
 
 import (
 	"math"
-	"slices"
 
 	"github.com/squishspec/squishspec/fast/internal/bm25"
 	"github.com/squishspec/squishspec/fast/internal/dots"
@@ -26,15 +25,15 @@ func NewContextualRerank(c spec.ContextualRerankConfig) (spec.ContextualRerank, 
 }
 
 type contextualRerank struct {
-	config                    spec.ContextualRerankConfig
-	content, cosines, scratch []float64
-	sums                      []float32 // content, as it is added up over heads
-	rows                      dots.Rows
-	query                     tally.Tally // its ids, numbered
-	counts                    []int       // of each term in each document
-	idf                       []float64
-	rest                      []int
-	stats                     spec.ContextualRerankStats
+	config           spec.ContextualRerankConfig
+	content, cosines []float64
+	sums             []float32 // content, as it is added up over heads
+	rows             dots.Rows
+	query            tally.Tally // its ids, numbered
+	counts           []int       // of each term in each document
+	idf              []float64
+	ranker           topk.Ranker
+	stats            spec.ContextualRerankStats
 }
 
 func (r *contextualRerank) Rerank(dst *[]int, keys spec.Heads, query spec.Matrix) error {
@@ -47,7 +46,7 @@ func (r *contextualRerank) Rerank(dst *[]int, keys spec.Heads, query spec.Matrix
 	}
 	r.content = spec.Resize(r.content, keys.Tokens)
 	r.setContent(keys, query)
-	if span := slices.Max(r.content) - slices.Min(r.content); !(span > contentRange && span < math.Inf(1)) {
+	if least, most, finite := kern.Extremes(r.sums); !finite || float64(most)-float64(least) <= contentRange {
 		if err := r.config.CheckKeys(keys, query); err != nil {
 			return err
 		}
@@ -94,16 +93,26 @@ func (r *contextualRerank) setExactContent(keys spec.Heads, query spec.Matrix) {
 }
 
 func (r *contextualRerank) RerankDocs(dst *[]int, queryIDs []int64, docs [][]int64, queryEmbedding []float32, docEmbeddings spec.Matrix) error {
-	if err := r.config.CheckDocs(queryIDs, docs, queryEmbedding, docEmbeddings); err != nil {
-		return err
+	const m = "contextual-rerank"
+	check := func() error { return r.config.CheckDocs(queryIDs, docs, queryEmbedding, docEmbeddings) }
+	embedded := len(docs) > 0 && len(queryEmbedding) > 0 && kern.AllFinite(queryEmbedding) &&
+		spec.CheckMatrix(m, "doc_embeddings", docEmbeddings, len(docs), len(queryEmbedding)) == nil
+	if !embedded { // whose embeddings are looked at when they are read
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	r.content = spec.Resize(r.content, len(docs))
-	if len(queryEmbedding) > 0 {
+	if embedded {
 		r.cosines = spec.Resize(r.cosines, len(docs))
 		square := dots.Square(queryEmbedding)
 		r.rows.Set(docEmbeddings, queryEmbedding)
 		for i := range docs {
 			dot, other := r.rows.At(i)
+			if other-other != 0 { // not finite
+				r.rows.Forget()
+				return check()
+			}
 			r.cosines[i] = cosineOf(dot, square, other)
 		}
 		r.rows.Forget()
@@ -134,11 +143,7 @@ func (r *contextualRerank) byTerms(queryIDs []int64, docs [][]int64) {
 	total := 0
 	for d, doc := range docs {
 		counts := r.counts[d*terms:][:terms]
-		for _, id := range doc {
-			if number, ok := r.query.Find(id); ok {
-				counts[number]++
-			}
-		}
+		r.query.CountIn(counts, doc)
 		for number, n := range counts {
 			if n > 0 {
 				r.idf[number]++
@@ -182,8 +187,7 @@ func (r *contextualRerank) rank(dst *[]int, hybrid bool) {
 			r.content[i] += (c - cosine.least) * factor
 		}
 	}
-	r.scratch = spec.Resize(r.scratch, n)
-	*dst, r.rest = topk.Rank((*dst)[:0], r.rest[:0], r.content, r.scratch, min(r.config.TopK, n))
+	*dst = r.ranker.Rank((*dst)[:0], r.content, min(r.config.TopK, n))
 	r.stats.Calls++
 	r.stats.Positions += n
 }

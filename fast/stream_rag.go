@@ -37,7 +37,8 @@ type streamRAG struct {
 
 	terms, cosines, scratch []float64 // of every document
 	idfs                    []float64 // by the number of documents that have a term
-	best, rest              []int
+	best                    []int
+	ranker                  topk.Ranker
 	stats                   spec.StreamRAGStats
 }
 
@@ -135,11 +136,11 @@ func (s *streamRAG) Retrieve(dst *[]spec.RetrievedDoc, queryEmbedding []float32,
 
 // rank returns the k most relevant documents, in order.
 func (s *streamRAG) rank(k int) []int {
-	s.terms, s.scratch = spec.Resize(s.terms, len(s.docs)), spec.Resize(s.scratch, len(s.docs))
+	s.terms = spec.Resize(s.terms, len(s.docs))
 	for i, d := range s.docs {
 		s.terms[i] = d.relevance
 	}
-	s.best, s.rest = topk.Rank(s.best[:0], s.rest[:0], s.terms, s.scratch, k)
+	s.best = s.ranker.Rank(s.best[:0], s.terms, k)
 	return s.best
 }
 
@@ -168,11 +169,16 @@ func (s *streamRAG) score() {
 	}
 }
 
-// scaleOf is the scaling of a component to [0, 1].
+// scaleOf is the scaling of a component, which has no NaN, to [0, 1].
 func scaleOf(component []float64) unitScaling {
 	least, most := math.Inf(1), math.Inf(-1)
-	for _, c := range component {
-		least, most = min(least, c), max(most, c)
+	for _, c := range component { // the built-in min and max would take care of NaN
+		if c < least {
+			least = c
+		}
+		if c > most {
+			most = c
+		}
 	}
 	return unitScale(least, most)
 }

@@ -93,6 +93,23 @@ func (t *Tally) Find(id int64) (int, bool) {
 	return int(e.stamp - t.lowest), e.stamp >= t.lowest
 }
 
+// CountIn adds to the counts, by number, of ids that were added: those of them that ids
+// has. It is Find of each id, with what that looks up in registers.
+func (t *Tally) CountIn(counts []int, ids []int64) {
+	table, factor, shift, lowest := t.table, t.factor, t.shift&63, t.lowest
+	for _, id := range ids {
+		home := uint64(id) * factor >> shift
+		e := &table[home&uint64(len(table)-1)]
+		for e.stamp >= lowest && e.id != id {
+			home++
+			e = &table[home&uint64(len(table)-1)]
+		}
+		if e.stamp >= lowest {
+			counts[e.stamp-lowest]++
+		}
+	}
+}
+
 // Counts returns how often each number was added. It is valid until Reset.
 func (t *Tally) Counts() []int { return t.counts }
 

@@ -51,6 +51,14 @@ func TestTallyNumbersByFirstOccurrenceAndCounts(t *testing.T) {
 			if !slices.Equal(all.Counts(), count) {
 				t.Fatalf("AddAll counts %d, want %d", all.Counts(), count)
 			}
+			others := slices.DeleteFunc([]int64{-1, 0, 5, 1 << 40, given[0] + 1<<50}, func(id int64) bool {
+				_, known := number[id]
+				return known
+			})
+			known := make([]int, len(count))
+			if all.CountIn(known, slices.Concat(given, others)); !slices.Equal(known, count) {
+				t.Fatalf("CountIn counts %d, want %d", known, count)
+			}
 			all.Reset(len(given))
 			if all.AddAll(nil, given); !slices.Equal(all.Counts(), count) {
 				t.Fatalf("AddAll without numbers counts %d, want %d", all.Counts(), count)

@@ -96,20 +96,3 @@ func Split(kept, dropped []int, scores, scratch []float64, k int) ([]int, []int)
 	}
 	return kept, dropped
 }
-
-// Rank is Split with the k kept in order of their scores, the greatest first and
-// of equal ones the earliest. Only they are sorted.
-func Rank(best, rest []int, scores, scratch []float64, k int) ([]int, []int) {
-	from := len(best)
-	best, rest = Split(best, rest, scores, scratch, k)
-	slices.SortFunc(best[from:], func(a, b int) int {
-		switch x, y := scores[a], scores[b]; {
-		case x > y:
-			return -1
-		case x < y:
-			return 1
-		}
-		return a - b
-	})
-	return best, rest
-}
