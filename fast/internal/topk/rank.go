@@ -50,18 +50,8 @@ func (r *Ranker) Rank(best []int, scores []float64, k int) []int {
 
 // fill sets the first k places, and reports whether classes are good for that.
 func (r *Ranker) fill(scores []float64, k int) bool {
-	least, most := math.Inf(1), math.Inf(-1)
-	for _, s := range scores {
-		if s < least {
-			least = s
-		}
-		if s > most {
-			most = s
-		}
-	}
-	// Nothing is lost to rounding: a greater score is never in a later class.
-	factor := float64(2*len(scores)-1) / (most - least)
-	if k == 0 || len(scores) > math.MaxInt32/2 || !(factor > 0 && factor <= math.MaxFloat64) {
+	most, factor := classing(scores, 2*len(scores))
+	if k == 0 || factor == 0 || len(scores) > math.MaxInt32/2 {
 		return false
 	}
 	r.ends = spec.Resize(r.ends, 2*len(scores)+1)
