@@ -547,13 +547,12 @@ one3:
 	VPSHUFD       $0x93, Z7, Z6
 	VPTERNLOGD    $0x02, Z6, Z5, Z7
 	VPMOVD2M      Z7, K1
-	KMOVW         K1, R8
 	VPCOMPRESSD.Z Z4, K1, Z4
-	VMOVUPS       Z4, (AX)
+	VMOVUPS       X4, (AX)
 	VPBROADCASTW  BX, Y4
 	VPADDW        words<>+0(SB), Y4, Y4
 	VPCOMPRESSW.Z Y4, K1, Y4
-	VMOVDQU       Y4, (CX)
+	VMOVQ         X4, (CX)
 	LEAQ          (AX)(DI*4), AX
 	LEAQ          (CX)(DI*2), CX
 	ADDQ          $0x00000010, BX
@@ -578,13 +577,12 @@ rest4:
 	VPSHUFD       $0x93, Z2, Z3
 	VPTERNLOGD    $0x02, Z3, Z1, Z2
 	VPMOVD2M      Z2, K1
-	KMOVW         K1, DX
 	VPCOMPRESSD.Z Z4, K1, Z1
-	VMOVUPS       Z1, (AX)
+	VMOVUPS       X1, (AX)
 	VPBROADCASTW  BX, Y1
 	VPADDW        words<>+0(SB), Y1, Y1
 	VPCOMPRESSW.Z Y1, K1, Y1
-	VMOVDQU       Y1, (CX)
+	VMOVQ         X1, (CX)
 
 end5:
 	JMP counted1
@@ -609,13 +607,12 @@ one7:
 	VPSHUFD       $0x93, Z7, Z6
 	VPTERNLOGD    $0x2b, Z6, Z5, Z7
 	VPMOVD2M      Z7, K1
-	KMOVW         K1, R8
 	VPCOMPRESSD.Z Z4, K1, Z4
-	VMOVUPS       Z4, (AX)
+	VMOVUPS       Y4, (AX)
 	VPBROADCASTW  BX, Y4
 	VPADDW        words<>+0(SB), Y4, Y4
 	VPCOMPRESSW.Z Y4, K1, Y4
-	VMOVDQU       Y4, (CX)
+	VMOVDQU       X4, (CX)
 	LEAQ          (AX)(DI*4), AX
 	LEAQ          (CX)(DI*2), CX
 	ADDQ          $0x00000010, BX
@@ -640,13 +637,12 @@ rest8:
 	VPSHUFD       $0x93, Z2, Z3
 	VPTERNLOGD    $0x2b, Z3, Z1, Z2
 	VPMOVD2M      Z2, K1
-	KMOVW         K1, DX
 	VPCOMPRESSD.Z Z4, K1, Z1
-	VMOVUPS       Z1, (AX)
+	VMOVUPS       Y1, (AX)
 	VPBROADCASTW  BX, Y1
 	VPADDW        words<>+0(SB), Y1, Y1
 	VPCOMPRESSW.Z Y1, K1, Y1
-	VMOVDQU       Y1, (CX)
+	VMOVDQU       X1, (CX)
 
 end9:
 	JMP counted1
@@ -671,7 +667,6 @@ one11:
 	VPSHUFD       $0x93, Z7, Z6
 	VPTERNLOGD    $0xbf, Z6, Z5, Z7
 	VPMOVD2M      Z7, K1
-	KMOVW         K1, R8
 	VPCOMPRESSD.Z Z4, K1, Z4
 	VMOVUPS       Z4, (AX)
 	VPBROADCASTW  BX, Y4
@@ -702,7 +697,6 @@ rest12:
 	VPSHUFD       $0x93, Z2, Z3
 	VPTERNLOGD    $0xbf, Z3, Z1, Z2
 	VPMOVD2M      Z2, K1
-	KMOVW         K1, DX
 	VPCOMPRESSD.Z Z4, K1, Z1
 	VMOVUPS       Z1, (AX)
 	VPBROADCASTW  BX, Y1
@@ -1105,77 +1099,159 @@ DATA places<>+2040(SB)/8, $0x0706050403020100
 GLOBL places<>(SB), RODATA|NOPTR, $2048
 
 // func expand4AVX512(dst *float32, values *float32, columns *byte, count int, n int)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·expand4AVX512(SB), NOSPLIT, $0-40
 	MOVQ         dst+0(FP), AX
 	MOVQ         values+8(FP), CX
 	MOVQ         columns+16(FP), DX
 	MOVQ         count+24(FP), BX
 	MOVQ         n+32(FP), SI
-	VBROADCASTSS word00000001<>+0(SB), Z2
 	MOVQ         BX, DI
 	SHLQ         $0x02, DI
 	VMOVUPS      lanes<>+0(SB), Z0
-	VPSRLD       $0x02, Z0, Z1
-	VMOVD        BX, X3
-	VPBROADCASTD X3, Z3
-	VPMULLD      Z3, Z1, Z1
-	VBROADCASTSS word00000010<>+0(SB), Z3
-	XORQ         R8, R8
+	VBROADCASTSS word00000010<>+0(SB), Z1
+	MOVL         $0x55555555, R8
+	KMOVD        R8, K1
+	CMPQ         BX, $0x00000001
+	JNE          count1
+	VMOVUPS      group10<>+0(SB), Z2
+	XORQ         BX, BX
 
-one1:
+one2:
 	CMPQ      SI, $0x00000010
-	JLT       rest2
-	VMOVUPS   (CX), Z6
-	VPMOVZXWD (DX), Z7
-	VMOVAPS   Z1, Z8
-	VXORPS    Y4, Y4, Y4
-	MOVQ      BX, R9
+	JLT       rest3
+	VMOVUPS   (CX), Z3
+	VMOVDQU   (DX), Y4
+	VPERMW.Z  Z4, Z2, K1, Z5
+	VPCMPEQD  Z5, Z0, K2
+	VPERMPS.Z Z3, Z2, K2, Z3
+	VMOVUPS   Z3, (AX)(BX*4)
+	VPADDD    Z1, Z0, Z0
+	LEAQ      (CX)(DI*4), CX
+	LEAQ      (DX)(DI*2), DX
+	ADDQ      $0x00000010, BX
+	SUBQ      $0x00000010, SI
+	JMP       one2
 
-place4:
-	VPERMPS  Z6, Z8, Z9
-	VPERMD   Z7, Z8, Z10
-	VPCMPEQD Z10, Z0, K1
-	VMOVAPS  Z9, K1, Z4
-	VPADDD   Z2, Z8, Z8
-	DECQ     R9
-	JNZ      place4
-	VMOVUPS  Z4, (AX)(R8*4)
-	VPADDD   Z3, Z0, Z0
-	LEAQ     (CX)(DI*4), CX
-	LEAQ     (DX)(DI*2), DX
-	ADDQ     $0x00000010, R8
-	SUBQ     $0x00000010, SI
-	JMP      one1
-
-rest2:
+rest3:
 	TESTQ     SI, SI
-	JZ        end3
+	JZ        end4
 	MOVL      $0xffffffff, DI
 	BZHIL     SI, DI, DI
-	KMOVW     DI, K1
-	VMOVUPS   (CX), Z3
-	VPMOVZXWD (DX), Z4
-	VMOVAPS   Z1, Z1
-	VXORPS    Y5, Y5, Y5
-	MOVQ      BX, CX
+	KMOVW     DI, K2
+	VMOVUPS   (CX), Z1
+	VMOVDQU   (DX), Y4
+	VPERMW.Z  Z4, Z2, K1, Z3
+	VPCMPEQD  Z3, Z0, K1
+	VPERMPS.Z Z1, Z2, K1, Z0
+	VMOVUPS   Z0, K2, (AX)(BX*4)
 
-place5:
-	VPERMPS  Z3, Z1, Z6
-	VPERMD   Z4, Z1, Z7
-	VPCMPEQD Z7, Z0, K2
-	VMOVAPS  Z6, K2, Z5
-	VPADDD   Z2, Z1, Z1
-	DECQ     CX
-	JNZ      place5
-	VMOVUPS  Z5, K1, (AX)(R8*4)
-
-end3:
+end4:
 	VZEROUPPER
 	RET
 
-DATA word00000001<>+0(SB)/4, $0x00000001
-GLOBL word00000001<>(SB), RODATA|NOPTR, $4
+count1:
+	CMPQ    BX, $0x00000002
+	JNE     count5
+	VMOVUPS group20<>+0(SB), Z2
+	VMOVUPS group21<>+0(SB), Z3
+	XORQ    BX, BX
+
+one6:
+	CMPQ      SI, $0x00000010
+	JLT       rest7
+	VMOVUPS   (CX), Z4
+	VMOVDQU   (DX), Y5
+	VPERMW.Z  Z5, Z2, K1, Z7
+	VPCMPEQD  Z7, Z0, K2
+	VPERMPS.Z Z4, Z2, K2, Z6
+	VPERMW.Z  Z5, Z3, K1, Z7
+	VPCMPEQD  Z7, Z0, K2
+	VPERMPS   Z4, Z3, K2, Z6
+	VMOVUPS   Z6, (AX)(BX*4)
+	VPADDD    Z1, Z0, Z0
+	LEAQ      (CX)(DI*4), CX
+	LEAQ      (DX)(DI*2), DX
+	ADDQ      $0x00000010, BX
+	SUBQ      $0x00000010, SI
+	JMP       one6
+
+rest7:
+	TESTQ     SI, SI
+	JZ        end8
+	MOVL      $0xffffffff, DI
+	BZHIL     SI, DI, DI
+	KMOVW     DI, K2
+	VMOVUPS   (CX), Z1
+	VMOVDQU   (DX), Y5
+	VPERMW.Z  Z5, Z2, K1, Z4
+	VPCMPEQD  Z4, Z0, K3
+	VPERMPS.Z Z1, Z2, K3, Z2
+	VPERMW.Z  Z5, Z3, K1, Z4
+	VPCMPEQD  Z4, Z0, K1
+	VPERMPS   Z1, Z3, K1, Z2
+	VMOVUPS   Z2, K2, (AX)(BX*4)
+
+end8:
+	VZEROUPPER
+	RET
+
+count5:
+	CMPQ    BX, $0x00000003
+	JNE     count9
+	VMOVUPS group30<>+0(SB), Z2
+	VMOVUPS group31<>+0(SB), Z3
+	VMOVUPS group32<>+0(SB), Z4
+	XORQ    BX, BX
+
+one10:
+	CMPQ      SI, $0x00000010
+	JLT       rest11
+	VMOVUPS   (CX), Z5
+	VMOVDQU   (DX), Y6
+	VPERMW.Z  Z6, Z2, K1, Z8
+	VPCMPEQD  Z8, Z0, K2
+	VPERMPS.Z Z5, Z2, K2, Z7
+	VPERMW.Z  Z6, Z3, K1, Z8
+	VPCMPEQD  Z8, Z0, K2
+	VPERMPS   Z5, Z3, K2, Z7
+	VPERMW.Z  Z6, Z4, K1, Z8
+	VPCMPEQD  Z8, Z0, K2
+	VPERMPS   Z5, Z4, K2, Z7
+	VMOVUPS   Z7, (AX)(BX*4)
+	VPADDD    Z1, Z0, Z0
+	LEAQ      (CX)(DI*4), CX
+	LEAQ      (DX)(DI*2), DX
+	ADDQ      $0x00000010, BX
+	SUBQ      $0x00000010, SI
+	JMP       one10
+
+rest11:
+	TESTQ     SI, SI
+	JZ        end12
+	MOVL      $0xffffffff, DI
+	BZHIL     SI, DI, DI
+	KMOVW     DI, K2
+	VMOVUPS   (CX), Z1
+	VMOVDQU   (DX), Y6
+	VPERMW.Z  Z6, Z2, K1, Z5
+	VPCMPEQD  Z5, Z0, K3
+	VPERMPS.Z Z1, Z2, K3, Z2
+	VPERMW.Z  Z6, Z3, K1, Z5
+	VPCMPEQD  Z5, Z0, K3
+	VPERMPS   Z1, Z3, K3, Z2
+	VPERMW.Z  Z6, Z4, K1, Z5
+	VPCMPEQD  Z5, Z0, K1
+	VPERMPS   Z1, Z4, K1, Z2
+	VMOVUPS   Z2, K2, (AX)(BX*4)
+
+end12:
+	VZEROUPPER
+	RET
+
+count9:
+	VZEROUPPER
+	RET
 
 DATA lanes<>+0(SB)/4, $0x00000000
 DATA lanes<>+4(SB)/4, $0x00000001
@@ -1198,6 +1274,114 @@ GLOBL lanes<>(SB), RODATA|NOPTR, $64
 DATA word00000010<>+0(SB)/4, $0x00000010
 GLOBL word00000010<>(SB), RODATA|NOPTR, $4
 
+DATA group10<>+0(SB)/4, $0x00000000
+DATA group10<>+4(SB)/4, $0x00000000
+DATA group10<>+8(SB)/4, $0x00000000
+DATA group10<>+12(SB)/4, $0x00000000
+DATA group10<>+16(SB)/4, $0x00000001
+DATA group10<>+20(SB)/4, $0x00000001
+DATA group10<>+24(SB)/4, $0x00000001
+DATA group10<>+28(SB)/4, $0x00000001
+DATA group10<>+32(SB)/4, $0x00000002
+DATA group10<>+36(SB)/4, $0x00000002
+DATA group10<>+40(SB)/4, $0x00000002
+DATA group10<>+44(SB)/4, $0x00000002
+DATA group10<>+48(SB)/4, $0x00000003
+DATA group10<>+52(SB)/4, $0x00000003
+DATA group10<>+56(SB)/4, $0x00000003
+DATA group10<>+60(SB)/4, $0x00000003
+GLOBL group10<>(SB), RODATA|NOPTR, $64
+
+DATA group20<>+0(SB)/4, $0x00000000
+DATA group20<>+4(SB)/4, $0x00000000
+DATA group20<>+8(SB)/4, $0x00000000
+DATA group20<>+12(SB)/4, $0x00000000
+DATA group20<>+16(SB)/4, $0x00000002
+DATA group20<>+20(SB)/4, $0x00000002
+DATA group20<>+24(SB)/4, $0x00000002
+DATA group20<>+28(SB)/4, $0x00000002
+DATA group20<>+32(SB)/4, $0x00000004
+DATA group20<>+36(SB)/4, $0x00000004
+DATA group20<>+40(SB)/4, $0x00000004
+DATA group20<>+44(SB)/4, $0x00000004
+DATA group20<>+48(SB)/4, $0x00000006
+DATA group20<>+52(SB)/4, $0x00000006
+DATA group20<>+56(SB)/4, $0x00000006
+DATA group20<>+60(SB)/4, $0x00000006
+GLOBL group20<>(SB), RODATA|NOPTR, $64
+
+DATA group21<>+0(SB)/4, $0x00000001
+DATA group21<>+4(SB)/4, $0x00000001
+DATA group21<>+8(SB)/4, $0x00000001
+DATA group21<>+12(SB)/4, $0x00000001
+DATA group21<>+16(SB)/4, $0x00000003
+DATA group21<>+20(SB)/4, $0x00000003
+DATA group21<>+24(SB)/4, $0x00000003
+DATA group21<>+28(SB)/4, $0x00000003
+DATA group21<>+32(SB)/4, $0x00000005
+DATA group21<>+36(SB)/4, $0x00000005
+DATA group21<>+40(SB)/4, $0x00000005
+DATA group21<>+44(SB)/4, $0x00000005
+DATA group21<>+48(SB)/4, $0x00000007
+DATA group21<>+52(SB)/4, $0x00000007
+DATA group21<>+56(SB)/4, $0x00000007
+DATA group21<>+60(SB)/4, $0x00000007
+GLOBL group21<>(SB), RODATA|NOPTR, $64
+
+DATA group30<>+0(SB)/4, $0x00000000
+DATA group30<>+4(SB)/4, $0x00000000
+DATA group30<>+8(SB)/4, $0x00000000
+DATA group30<>+12(SB)/4, $0x00000000
+DATA group30<>+16(SB)/4, $0x00000003
+DATA group30<>+20(SB)/4, $0x00000003
+DATA group30<>+24(SB)/4, $0x00000003
+DATA group30<>+28(SB)/4, $0x00000003
+DATA group30<>+32(SB)/4, $0x00000006
+DATA group30<>+36(SB)/4, $0x00000006
+DATA group30<>+40(SB)/4, $0x00000006
+DATA group30<>+44(SB)/4, $0x00000006
+DATA group30<>+48(SB)/4, $0x00000009
+DATA group30<>+52(SB)/4, $0x00000009
+DATA group30<>+56(SB)/4, $0x00000009
+DATA group30<>+60(SB)/4, $0x00000009
+GLOBL group30<>(SB), RODATA|NOPTR, $64
+
+DATA group31<>+0(SB)/4, $0x00000001
+DATA group31<>+4(SB)/4, $0x00000001
+DATA group31<>+8(SB)/4, $0x00000001
+DATA group31<>+12(SB)/4, $0x00000001
+DATA group31<>+16(SB)/4, $0x00000004
+DATA group31<>+20(SB)/4, $0x00000004
+DATA group31<>+24(SB)/4, $0x00000004
+DATA group31<>+28(SB)/4, $0x00000004
+DATA group31<>+32(SB)/4, $0x00000007
+DATA group31<>+36(SB)/4, $0x00000007
+DATA group31<>+40(SB)/4, $0x00000007
+DATA group31<>+44(SB)/4, $0x00000007
+DATA group31<>+48(SB)/4, $0x0000000a
+DATA group31<>+52(SB)/4, $0x0000000a
+DATA group31<>+56(SB)/4, $0x0000000a
+DATA group31<>+60(SB)/4, $0x0000000a
+GLOBL group31<>(SB), RODATA|NOPTR, $64
+
+DATA group32<>+0(SB)/4, $0x00000002
+DATA group32<>+4(SB)/4, $0x00000002
+DATA group32<>+8(SB)/4, $0x00000002
+DATA group32<>+12(SB)/4, $0x00000002
+DATA group32<>+16(SB)/4, $0x00000005
+DATA group32<>+20(SB)/4, $0x00000005
+DATA group32<>+24(SB)/4, $0x00000005
+DATA group32<>+28(SB)/4, $0x00000005
+DATA group32<>+32(SB)/4, $0x00000008
+DATA group32<>+36(SB)/4, $0x00000008
+DATA group32<>+40(SB)/4, $0x00000008
+DATA group32<>+44(SB)/4, $0x00000008
+DATA group32<>+48(SB)/4, $0x0000000b
+DATA group32<>+52(SB)/4, $0x0000000b
+DATA group32<>+56(SB)/4, $0x0000000b
+DATA group32<>+60(SB)/4, $0x0000000b
+GLOBL group32<>(SB), RODATA|NOPTR, $64
+
 // func expand4AVX2(dst *float32, values *float32, columns *byte, count int, n int)
 // Requires: AVX, AVX2
 TEXT ·expand4AVX2(SB), NOSPLIT, $0-40
@@ -1206,69 +1390,170 @@ TEXT ·expand4AVX2(SB), NOSPLIT, $0-40
 	MOVQ         columns+16(FP), DX
 	MOVQ         count+24(FP), BX
 	MOVQ         n+32(FP), SI
-	VBROADCASTSS word00000001<>+0(SB), Y2
 	MOVQ         BX, DI
 	SHLQ         $0x02, DI
 	SHRQ         $0x01, DI
 	VMOVUPS      lanes<>+0(SB), Y0
-	VPSRLD       $0x02, Y0, Y1
-	VMOVD        BX, X3
-	VPBROADCASTD X3, Y3
-	VPMULLD      Y3, Y1, Y1
-	VBROADCASTSS word00000008<>+0(SB), Y3
-	XORQ         R8, R8
+	VBROADCASTSS word00000008<>+0(SB), Y1
+	CMPQ         BX, $0x00000001
+	JNE          count1
+	VMOVUPS      group10<>+0(SB), Y2
+	XORQ         BX, BX
 
-one1:
+one2:
 	CMPQ      SI, $0x00000008
-	JLT       rest2
+	JLT       rest3
+	VMOVUPS   (CX), Y3
+	VPMOVZXWD (DX), Y4
+	VPERMD    Y4, Y2, Y4
+	VPERMPS   Y3, Y2, Y3
+	VPCMPEQD  Y4, Y0, Y4
+	VPAND     Y4, Y3, Y3
+	VMOVUPS   Y3, (AX)(BX*4)
+	VPADDD    Y1, Y0, Y0
+	LEAQ      (CX)(DI*4), CX
+	LEAQ      (DX)(DI*2), DX
+	ADDQ      $0x00000008, BX
+	SUBQ      $0x00000008, SI
+	JMP       one2
+
+rest3:
+	TESTQ      SI, SI
+	JZ         end4
+	LEAQ       tails<>+0(SB), R8
+	MOVQ       $0x00000008, DI
+	SUBQ       SI, DI
+	VMOVDQU    (R8)(DI*4), Y1
+	VMOVUPS    (CX), Y3
+	VPMOVZXWD  (DX), Y4
+	VPERMD     Y4, Y2, Y4
+	VPERMPS    Y3, Y2, Y2
+	VPCMPEQD   Y4, Y0, Y4
+	VPAND      Y4, Y2, Y2
+	VMASKMOVPS Y2, Y1, (AX)(BX*4)
+
+end4:
+	VZEROUPPER
+	RET
+
+count1:
+	CMPQ    BX, $0x00000002
+	JNE     count5
+	VMOVUPS group20<>+0(SB), Y2
+	VMOVUPS group21<>+0(SB), Y3
+	XORQ    BX, BX
+
+one6:
+	CMPQ      SI, $0x00000008
+	JLT       rest7
 	VMOVUPS   (CX), Y4
 	VPMOVZXWD (DX), Y5
-	VMOVAPS   Y1, Y7
-	VXORPS    Y6, Y6, Y6
-	MOVQ      BX, R9
+	VPERMD    Y5, Y2, Y7
+	VPERMPS   Y4, Y2, Y6
+	VPCMPEQD  Y7, Y0, Y7
+	VPAND     Y7, Y6, Y6
+	VPERMD    Y5, Y3, Y7
+	VPERMPS   Y4, Y3, Y4
+	VPCMPEQD  Y7, Y0, Y7
+	VPAND     Y7, Y4, Y4
+	VPOR      Y4, Y6, Y6
+	VMOVUPS   Y6, (AX)(BX*4)
+	VPADDD    Y1, Y0, Y0
+	LEAQ      (CX)(DI*4), CX
+	LEAQ      (DX)(DI*2), DX
+	ADDQ      $0x00000008, BX
+	SUBQ      $0x00000008, SI
+	JMP       one6
 
-place4:
-	VPERMPS  Y4, Y7, Y8
-	VPERMD   Y5, Y7, Y9
-	VPCMPEQD Y9, Y0, Y9
-	VPAND    Y9, Y8, Y8
-	VPOR     Y8, Y6, Y6
-	VPADDD   Y2, Y7, Y7
-	DECQ     R9
-	JNZ      place4
-	VMOVUPS  Y6, (AX)(R8*4)
-	VPADDD   Y3, Y0, Y0
-	LEAQ     (CX)(DI*4), CX
-	LEAQ     (DX)(DI*2), DX
-	ADDQ     $0x00000008, R8
-	SUBQ     $0x00000008, SI
-	JMP      one1
+rest7:
+	TESTQ      SI, SI
+	JZ         end8
+	LEAQ       tails<>+0(SB), R8
+	MOVQ       $0x00000008, DI
+	SUBQ       SI, DI
+	VMOVDQU    (R8)(DI*4), Y1
+	VMOVUPS    (CX), Y4
+	VPMOVZXWD  (DX), Y5
+	VPERMD     Y5, Y2, Y6
+	VPERMPS    Y4, Y2, Y2
+	VPCMPEQD   Y6, Y0, Y6
+	VPAND      Y6, Y2, Y2
+	VPERMD     Y5, Y3, Y6
+	VPERMPS    Y4, Y3, Y3
+	VPCMPEQD   Y6, Y0, Y6
+	VPAND      Y6, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VMASKMOVPS Y2, Y1, (AX)(BX*4)
 
-rest2:
-	TESTQ     SI, SI
-	JZ        end3
-	LEAQ      tails<>+0(SB), R9
-	MOVQ      $0x00000008, DI
-	SUBQ      SI, DI
-	VMOVDQU   (R9)(DI*4), Y3
-	VMOVUPS   (CX), Y4
-	VPMOVZXWD (DX), Y5
-	VMOVAPS   Y1, Y6
-	VXORPS    Y1, Y1, Y1
-	MOVQ      BX, CX
+end8:
+	VZEROUPPER
+	RET
 
-place5:
-	VPERMPS    Y4, Y6, Y7
-	VPERMD     Y5, Y6, Y8
-	VPCMPEQD   Y8, Y0, Y8
-	VPAND      Y8, Y7, Y7
-	VPOR       Y7, Y1, Y1
-	VPADDD     Y2, Y6, Y6
-	DECQ       CX
-	JNZ        place5
-	VMASKMOVPS Y1, Y3, (AX)(R8*4)
+count5:
+	CMPQ    BX, $0x00000003
+	JNE     count9
+	VMOVUPS group30<>+0(SB), Y2
+	VMOVUPS group31<>+0(SB), Y3
+	VMOVUPS group32<>+0(SB), Y4
+	XORQ    BX, BX
 
-end3:
+one10:
+	CMPQ      SI, $0x00000008
+	JLT       rest11
+	VMOVUPS   (CX), Y5
+	VPMOVZXWD (DX), Y6
+	VPERMD    Y6, Y2, Y9
+	VPERMPS   Y5, Y2, Y7
+	VPCMPEQD  Y9, Y0, Y9
+	VPAND     Y9, Y7, Y7
+	VPERMD    Y6, Y3, Y9
+	VPERMPS   Y5, Y3, Y8
+	VPCMPEQD  Y9, Y0, Y9
+	VPAND     Y9, Y8, Y8
+	VPOR      Y8, Y7, Y7
+	VPERMD    Y6, Y4, Y9
+	VPERMPS   Y5, Y4, Y8
+	VPCMPEQD  Y9, Y0, Y9
+	VPAND     Y9, Y8, Y8
+	VPOR      Y8, Y7, Y7
+	VMOVUPS   Y7, (AX)(BX*4)
+	VPADDD    Y1, Y0, Y0
+	LEAQ      (CX)(DI*4), CX
+	LEAQ      (DX)(DI*2), DX
+	ADDQ      $0x00000008, BX
+	SUBQ      $0x00000008, SI
+	JMP       one10
+
+rest11:
+	TESTQ      SI, SI
+	JZ         end12
+	LEAQ       tails<>+0(SB), R8
+	MOVQ       $0x00000008, DI
+	SUBQ       SI, DI
+	VMOVDQU    (R8)(DI*4), Y1
+	VMOVUPS    (CX), Y5
+	VPMOVZXWD  (DX), Y6
+	VPERMD     Y6, Y2, Y7
+	VPERMPS    Y5, Y2, Y2
+	VPCMPEQD   Y7, Y0, Y7
+	VPAND      Y7, Y2, Y2
+	VPERMD     Y6, Y3, Y7
+	VPERMPS    Y5, Y3, Y3
+	VPCMPEQD   Y7, Y0, Y7
+	VPAND      Y7, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y6, Y4, Y7
+	VPERMPS    Y5, Y4, Y3
+	VPCMPEQD   Y7, Y0, Y7
+	VPAND      Y7, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VMASKMOVPS Y2, Y1, (AX)(BX*4)
+
+end12:
+	VZEROUPPER
+	RET
+
+count9:
 	VZEROUPPER
 	RET
 

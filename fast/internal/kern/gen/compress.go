@@ -68,14 +68,22 @@ func (a *asm) places(bits reg.GPVirtual) Mem {
 }
 
 // columns stores the numbers of the chosen lanes, 2 bytes each, counted from first
-// on; up to a vector's lanes are written.
-func (a *asm) columns(first reg.GPVirtual, c choice, bits reg.GPVirtual, to Mem) {
+// on. It writes as many as every four lanes are known to have, or a vector's lanes
+// where that is not known: 0.
+func (a *asm) columns(first reg.GPVirtual, c choice, bits reg.GPVirtual, known int, to Mem) {
 	if a.wide {
 		words := a.YMM()
 		a.VPBROADCASTW(first.As32(), words)
 		a.VPADDW(a.laneWords(), words, words)
 		a.VPCOMPRESSW_Z(words, c.mask, words)
-		a.VMOVDQU(words, to)
+		switch known {
+		case 1:
+			a.VMOVQ(words.AsX(), to)
+		case 2:
+			a.VMOVDQU(words.AsX(), to)
+		default:
+			a.VMOVDQU(words, to)
+		}
 		return
 	}
 	words, from := a.XMM(), a.XMM()

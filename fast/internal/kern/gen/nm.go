@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -10,7 +12,7 @@ func nm(f *file) {
 		dst, keep, x, count, n := a.pointer("dst"), a.pointer("keep"), a.pointer("x"), a.pointer("count"), a.pointer("n")
 		stored := a.keepBytes()
 		r := a.ofFour()
-		r.each(count, func(kept func(v reg.VecVirtual) choice) {
+		r.each(count, func(_ int, kept func(v reg.VecVirtual) choice) {
 			a.eachVector(n, 2, func(i reg.GPVirtual, lane int) {
 				v := a.vec()
 				a.VMOVUPS(a.at(x, i, lane), v)
@@ -48,12 +50,23 @@ func nm(f *file) {
 			a.SHRQ(U8(1), step)
 		}
 		r := a.ofFour()
-		r.each(count, func(kept func(v reg.VecVirtual) choice) {
+		r.each(count, func(known int, kept func(v reg.VecVirtual) choice) {
 			write := func(i reg.GPVirtual, v reg.VecVirtual) {
 				c := kept(v)
-				bits := a.bits(c)
-				a.VMOVUPS(a.compressed(v, c, bits), Mem{Base: values})
-				a.columns(i, c, bits, Mem{Base: columns})
+				var bits reg.GPVirtual
+				if !a.wide {
+					bits = a.bits(c)
+				}
+				// What is stored beyond the values is paid for where lines are crossed.
+				var out reg.Register = a.compressed(v, c, bits)
+				switch known {
+				case 1:
+					out = out.(reg.Vec).AsX()
+				case 2:
+					out = out.(reg.Vec).AsY()
+				}
+				a.VMOVUPS(out, Mem{Base: values})
+				a.columns(i, c, bits, known, Mem{Base: columns})
 			}
 			a.eachVector(n, 1, func(i reg.GPVirtual, lane int) {
 				v := a.vec()
@@ -71,8 +84,7 @@ func nm(f *file) {
 	})
 	f.tiers("expand4", "is Expand4.", "func(dst, values *float32, columns *byte, count, n int)", func(a *asm) {
 		dst, values, columns, count, n := a.pointer("dst"), a.pointer("values"), a.pointer("columns"), a.pointer("count"), a.pointer("n")
-		// Lane l of the result looks at value first + 0, 1, … of its group: first is l/4·count.
-		lane, first, one, times := a.vec(), a.vec(), a.broadcastWord(1), a.vec()
+		lane := a.vec()
 		step := a.GP64()
 		a.MOVQ(count, step)
 		a.SHLQ(U8(2), step)
@@ -80,48 +92,81 @@ func nm(f *file) {
 			a.SHRQ(U8(1), step)
 		}
 		a.VMOVUPS(a.laneNumbers(), lane)
-		a.VPSRLD(U8(2), lane, first)
-		low := a.XMM()
-		a.VMOVD(count.As32(), low)
-		a.VPBROADCASTD(low, times)
-		a.VPMULLD(times, first, first)
 		advance := a.broadcastWord(uint32(a.lanes))
-		row := func() reg.VecVirtual {
-			v, c, out, at := a.vec(), a.vec(), a.vec(), a.vec()
-			a.VMOVUPS(Mem{Base: values}, v)
-			a.VPMOVZXWD(Mem{Base: columns}, c)
-			a.VMOVAPS(first, at)
-			a.zero(out)
-			k := a.GP64()
-			a.MOVQ(count, k)
-			loop := a.label("place")
-			a.Label(loop)
-			value, column := a.vec(), a.vec()
-			a.VPERMPS(v, at, value)
-			a.VPERMD(c, at, column)
-			if a.wide {
-				here := a.K()
-				a.VPCMPEQD(column, lane, here)
-				a.VMOVAPS(value, here, out)
-			} else {
-				a.VPCMPEQD(column, lane, column)
-				a.VPAND(column, value, value)
-				a.VPOR(value, out, out)
-			}
-			a.VPADDD(one, at, at)
-			a.DECQ(k)
-			a.JNZ(LabelRef(loop))
-			return out
+		at := a.vecs(3)
+		var low reg.Register // halves of lanes
+		if a.wide {
+			low = a.K()
+			halves := a.GP32()
+			a.MOVL(U32(0x55555555), halves)
+			a.KMOVD(halves, low)
 		}
-		a.eachVector(n, 1, func(i reg.GPVirtual, _ int) {
-			a.VMOVUPS(row(), a.at(dst, i, 0))
-			a.VPADDD(advance, lane, lane)
-			a.LEAQ(Mem{Base: values, Index: step, Scale: 4}, values)
-			a.LEAQ(Mem{Base: columns, Index: step, Scale: 2}, columns)
-		}, func(i reg.GPVirtual, t tail) {
-			a.storeTail(row(), t, a.at(dst, i, 0))
-		})
+		for places := 1; places <= 3; places++ {
+			other := a.label("count")
+			a.CMPQ(count, U32(uint32(places)))
+			a.JNE(LabelRef(other))
+			for k := range places {
+				a.VMOVUPS(a.groupNumbers(places, k), at[k])
+			}
+			row := func() reg.VecVirtual {
+				v, c, out := a.vec(), a.vec(), a.vec()
+				a.VMOVUPS(Mem{Base: values}, v)
+				if a.wide {
+					a.VMOVDQU(Mem{Base: columns}, c.AsY())
+				} else {
+					a.VPMOVZXWD(Mem{Base: columns}, c)
+				}
+				value, column := a.vec(), a.vec()
+				for k, at := range at[:places] {
+					if a.wide {
+						a.VPERMW_Z(c, at, low, column)
+					} else {
+						a.VPERMD(c, at, column)
+					}
+					switch {
+					case a.wide:
+						here := a.K()
+						a.VPCMPEQD(column, lane, here)
+						if k == 0 {
+							a.VPERMPS_Z(v, at, here, out)
+						} else {
+							a.VPERMPS(v, at, here, out)
+						}
+					case k == 0:
+						a.VPERMPS(v, at, out)
+						a.VPCMPEQD(column, lane, column)
+						a.VPAND(column, out, out)
+					default:
+						a.VPERMPS(v, at, value)
+						a.VPCMPEQD(column, lane, column)
+						a.VPAND(column, value, value)
+						a.VPOR(value, out, out)
+					}
+				}
+				return out
+			}
+			a.eachVector(n, 1, func(i reg.GPVirtual, _ int) {
+				a.VMOVUPS(row(), a.at(dst, i, 0))
+				a.VPADDD(advance, lane, lane)
+				a.LEAQ(Mem{Base: values, Index: step, Scale: 4}, values)
+				a.LEAQ(Mem{Base: columns, Index: step, Scale: 2}, columns)
+			}, func(i reg.GPVirtual, t tail) {
+				a.storeTail(row(), t, a.at(dst, i, 0))
+			})
+			a.ret()
+			a.Label(other)
+		}
 		a.ret()
+	})
+}
+
+// groupNumbers is, for every lane, which of the values is number k of its group, where
+// groups have so many places.
+func (f *file) groupNumbers(places, k int) Mem {
+	return f.data(fmt.Sprintf("group%d%d", places, k), func() {
+		for lane := range 16 {
+			f.AppendDatum(U32(lane/4*places + k))
+		}
 	})
 }
 
@@ -155,8 +200,8 @@ func (f *file) everyFour(name string, words ...uint32) Mem {
 }
 
 // each describes a loop: for AVX-512 once for each count, since one instruction then
-// tells which lanes are kept.
-func (r *ofFour) each(count reg.GPVirtual, loop func(kept func(v reg.VecVirtual) choice)) {
+// tells which lanes are kept; the loop gets the count then, and else 0.
+func (r *ofFour) each(count reg.GPVirtual, loop func(known int, kept func(v reg.VecVirtual) choice)) {
 	if !r.wide {
 		limit := r.vec() // 1 − count
 		n, low := r.GP64(), r.XMM()
@@ -164,7 +209,7 @@ func (r *ofFour) each(count reg.GPVirtual, loop func(kept func(v reg.VecVirtual)
 		r.SUBQ(count, n)
 		r.VMOVD(n.As32(), low)
 		r.VPBROADCASTD(low, limit)
-		loop(func(v reg.VecVirtual) choice {
+		loop(0, func(v reg.VecVirtual) choice {
 			next, after, before := r.beaten(v)
 			// Minus how many beat it, plus 1, for the one before is taken the other way round.
 			r.VPADDD(next, after, after)
@@ -179,7 +224,7 @@ func (r *ofFour) each(count reg.GPVirtual, loop func(kept func(v reg.VecVirtual)
 		other := r.label("count")
 		r.CMPQ(count, U32(uint32(n)))
 		r.JNE(LabelRef(other))
-		loop(func(v reg.VecVirtual) choice {
+		loop(n, func(v reg.VecVirtual) choice {
 			table := uint8(0) // of the three bits: kept or not
 			for bits := range 8 {
 				if bits>>2+bits>>1&1+(^bits)&1 < n {

@@ -15,7 +15,7 @@ func nonZero(f *file) {
 			c := nonZero(v)
 			bits := a.bits(c)
 			a.VMOVUPS(a.compressed(v, c, bits), Mem{Base: values, Index: to, Scale: 4})
-			a.columns(i, c, bits, Mem{Base: columns, Index: to, Scale: 2})
+			a.columns(i, c, bits, 0, Mem{Base: columns, Index: to, Scale: 2})
 			a.POPCNTL(bits.As32(), bits.As32())
 			a.ADDQ(bits, to)
 		}
