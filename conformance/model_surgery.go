@@ -816,11 +816,10 @@ func surgeryStats(t *trial) {
 func surgeryPlanRow(impl spec.Implementation, _ spec.WorkloadName, w spec.Workload) (timing, error) {
 	s, err := impl.ModelSurgery(spec.DefaultModelSurgeryConfig())
 	var plan spec.SurgeryPlan
+	layers, heads, dim := w.Int("n_layers", 3), w.Int("n_heads", 8), w.Int("head_dim", 64)
 	return timing{
-		calls: 1,
-		call: func(int) error {
-			return s.Plan(&plan, w.Int("n_layers", 3), w.Int("n_heads", 8), w.Int("head_dim", 64), 0)
-		},
+		calls:  1,
+		call:   func(int) error { return s.Plan(&plan, layers, heads, dim, 0) },
 		result: func() (any, error) { return &plan, nil },
 	}, err
 }

@@ -119,6 +119,9 @@ func (p SurgeryPlan) Validate() error {
 	if _, want, got := someOf(p.LayersToRemove, p.NLayers); want != "" {
 		return Reject(Invalid, m, "layers_to_remove", want, got)
 	}
+	if len(p.HeadsToPrune) == 0 {
+		return nil
+	}
 	layers := make(Indices, 0, 64) // on the stack, for any usual model
 	for _, h := range p.HeadsToPrune {
 		layers = append(layers, h.Layer)
