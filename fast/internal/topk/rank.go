@@ -13,7 +13,7 @@ import (
 // without a branch on a score; what is then out of order is within a class, and an
 // insertion sort of the first k moves it a place or two. Scores that crowd in a few
 // classes are selected, and the selected sorted by comparisons. 64 of 256 take half the
-// time of that: 1 µs.
+// time of that: 1.1 µs.
 type Ranker struct {
 	ends    []int32 // of the classes, as they are filled
 	places  []int32
