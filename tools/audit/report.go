@@ -141,10 +141,10 @@ func (r *Report) WriteText(w io.Writer) error {
 	if len(r.Rows) > 0 {
 		fmt.Fprintln(w, "\nIntervals are of 95%. nats: by how much a token's negative log-likelihood grew; against nearest: beyond round-to-nearest of as many bytes.")
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-		fmt.Fprintln(t, "method\tbits\t× FP16\tperplexity\tnats\tcloze\tagainst nearest\t")
+		fmt.Fprintln(t, "method\tbytes = formula\tbits\t× FP16\tperplexity\tnats\tcloze\tagainst nearest\t")
 		for _, row := range r.Rows {
 			if row.Skipped != "" {
-				fmt.Fprintf(t, "%s\t\t\t\tskipped: %s\t\t\t\n", row.Method, row.Skipped)
+				fmt.Fprintf(t, "%s\t\t\t\t\tskipped: %s\t\t\t\n", row.Method, row.Skipped)
 				continue
 			}
 			cloze, nearest := "", ""
@@ -154,7 +154,7 @@ func (r *Report) WriteText(w io.Writer) error {
 			if row.NearestWorse != nil {
 				nearest = fmt.Sprintf("%+.3f (%s) %s", row.NearestWorse.By, row.NearestWorse.Interval.Text("%+.3f"), strings.TrimPrefix(row.Nearest, "round-to-nearest/"))
 			}
-			fmt.Fprintf(t, "%s\t%.3f\t%.2f\t%.4g\t%+.3f (%s)\t%s\t%s\t\n", row.Method, row.BitsPerWeight, row.RatioToFP16, row.Perplexity,
+			fmt.Fprintf(t, "%s\t%d = %d\t%.3f\t%.2f\t%.4g\t%+.3f (%s)\t%s\t%s\t\n", row.Method, row.Bytes, row.Formula, row.BitsPerWeight, row.RatioToFP16, row.Perplexity,
 				row.Worse.By, row.Worse.Interval.Text("%+.3f"), cloze, nearest)
 		}
 		if err := t.Flush(); err != nil {

@@ -14,7 +14,7 @@ import (
 type auditCommand struct {
 	Impl      string   `help:"The implementation whose methods are judged: ref or fast." enum:"ref,fast" default:"fast"`
 	Data      string   `help:"Folder of real inputs (default: the embedded model and text)." placeholder:"DIR"`
-	Model     string   `help:"A llama2.c .bin file, or a Hugging Face folder, in place of the data's." placeholder:"PATH"`
+	Model     string   `aliases:"base" help:"A llama2.c .bin file, or a Hugging Face folder, in place of the data's; --base is the same." placeholder:"PATH"`
 	Tokenizer string   `help:"Its tokenizer (default: beside or in the model)." placeholder:"FILE"`
 	Tuned     string   `help:"A fine-tune of the model, for delta compression." placeholder:"PATH"`
 	Method    []string `help:"Only this method (may be repeated). The report is then incomplete." placeholder:"ID"`

@@ -73,17 +73,17 @@ func report(w io.Writer, r *audit.Report) {
 			fmt.Fprintf(w, "| %s |\n", strings.Join(row, " | "))
 		}
 	}
-	fmt.Fprint(w, "\n| method | bits a weight | × FP16 | perplexity | nats | cloze | against round-to-nearest | |\n|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprint(w, "\n| method | bytes = formula | bits a weight | × FP16 | perplexity | nats | cloze | against round-to-nearest | |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, m := range r.Rows {
 		if m.Skipped != "" {
-			fmt.Fprintf(w, "| `%s` | | | | | | | not judged: %s |\n", m.Method, cell(m.Skipped))
+			fmt.Fprintf(w, "| `%s` | | | | | | | | not judged: %s |\n", m.Method, cell(m.Skipped))
 			continue
 		}
 		nearest := ""
 		if m.NearestWorse != nil {
 			nearest = fmt.Sprintf("%+.3f (%s), %s", m.NearestWorse.By, m.NearestWorse.Interval.Text("%+.3f"), strings.TrimPrefix(m.Nearest, "round-to-nearest/"))
 		}
-		fmt.Fprintf(w, "| `%s` | %.3f | %.2f | %.4g | %+.3f (%s) | %s | %s | %s |\n", m.Method, m.BitsPerWeight, m.RatioToFP16, m.Perplexity,
+		fmt.Fprintf(w, "| `%s` | %d = %d | %.3f | %.2f | %.4g | %+.3f (%s) | %s | %s | %s |\n", m.Method, m.Bytes, m.Formula, m.BitsPerWeight, m.RatioToFP16, m.Perplexity,
 			m.Worse.By, m.Worse.Interval.Text("%+.3f"), percent(m.Cloze), nearest, cell(m.Note))
 	}
 	fmt.Fprintln(w)

@@ -8,8 +8,8 @@ import (
 )
 
 // An operator multiplies with AᵀA, in float64, or in float32 for half the time. Large
-// matrices are cut into chunks of rows, which the cores share. The chunks depend on the
-// shape alone, and so does the order of the sums.
+// matrices are cut into chunks of rows of nearly the same number, which the cores share.
+// The chunks depend on the shape alone, and so does the order of the sums.
 type operator struct {
 	a      []float64
 	narrow []float32 // A times a power of two, elements of the order of 1
@@ -23,12 +23,13 @@ type operator struct {
 	sums32 []float32
 }
 
-// chunk is about how many elements one has.
-const chunk = 1 << 20
+// chunk is how many elements one has at most, a row or six apart.
+const chunk = 1 << 18
 
 func (o *operator) begin(a []float64, rows, cols int) {
 	o.a, o.cols, o.rough = a, cols, false
-	o.rows = max(6, min((rows+5)/6, chunk/cols/6)*6)
+	chunks := (len(a)-1)/chunk + 1
+	o.rows = (rows + 6*chunks - 1) / (6 * chunks) * 6 // whole blocks of the kernel's
 	o.sums = resize(o.sums, o.chunks()*cols)
 }
 
