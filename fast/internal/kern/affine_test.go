@@ -35,7 +35,7 @@ func TestScaledRanges(t *testing.T) {
 			least, most := make([]float32, len(low)), make([]float32, len(low))
 			finite := true
 			for i, x := range w {
-				v := x * scales[i]
+				v := float32(x * scales[i]) // or the difference below is fused with the product
 				finite = finite && v-v == 0
 				least[i/size], most[i/size] = min(least[i/size], v), max(most[i/size], v)
 			}
