@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/squishspec/squishspec/spec"
 )
@@ -63,44 +61,18 @@ func MeasureHooked[F Float](ctx context.Context, m *Model, hooks func() Hooks[F]
 	if t.Size() != m.Config.Vocab {
 		return Perplexity{}, spec.Reject(spec.Invalid, "llama", "tokenizer", fmt.Sprintf("the model's %d tokens", m.Config.Vocab), t.Size())
 	}
-	workers := min(runtime.GOMAXPROCS(0), len(paragraphs))
 	result := Perplexity{Paragraphs: make([]ParagraphNLL, len(paragraphs))}
-	failed := make([]error, len(paragraphs))
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var next atomic.Int64
 	var mutex sync.Mutex
-	var group sync.WaitGroup
-	for range workers {
-		session, err := NewSession[F](m)
-		if err != nil {
-			return Perplexity{}, err
+	err := Each(ctx, m, hooks, len(paragraphs), func(s *Session[F], i int) (err error) {
+		if result.Paragraphs[i], err = s.judge(t.Encode(paragraphs[i])); err != nil {
+			err = fmt.Errorf("paragraph %d: %w", i+1, err)
 		}
-		if hooks != nil {
-			session.Hooks = hooks()
-		}
-		group.Go(func() {
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(paragraphs) {
-					return
-				}
-				if result.Paragraphs[i], failed[i] = session.judge(t.Encode(paragraphs[i])); failed[i] != nil {
-					stop()
-				}
-				mutex.Lock()
-				done()
-				mutex.Unlock()
-			}
-		})
-	}
-	group.Wait()
-	for i, err := range failed {
-		if err != nil {
-			return Perplexity{}, fmt.Errorf("paragraph %d: %w", i+1, err)
-		}
-	}
-	if err := ctx.Err(); err != nil {
+		mutex.Lock()
+		defer mutex.Unlock()
+		done()
+		return err
+	})
+	if err != nil {
 		return Perplexity{}, err
 	}
 	return result, result.average()

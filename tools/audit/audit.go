@@ -34,7 +34,7 @@ type Audit struct {
 	base      *Quality // of the model
 	tuned     *Quality // of its fine-tune, on what that was tuned on
 	rows      map[string]*Row
-	nearest   map[string]*Quality
+	nearest   map[string]*rounded
 	scores    map[string]*Score
 }
 
@@ -47,7 +47,7 @@ func New(ctx context.Context, o Options) (*Audit, error) {
 	if err := o.Implementation.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Audit{Options: o, rows: map[string]*Row{}, nearest: map[string]*Quality{}, scores: map[string]*Score{}}
+	a := &Audit{Options: o, rows: map[string]*Row{}, nearest: map[string]*rounded{}, scores: map[string]*Score{}}
 	activations, err := collect(s)
 	if err != nil {
 		return nil, err
@@ -178,11 +178,11 @@ func (a *Audit) measure(ctx context.Context, m *Method) (*Row, error) {
 		places = model.Places()
 	}
 	n := sameBytes(places, v.Bytes)
-	other, bytes, err := a.roundedToNearest(ctx, n, model, places, paragraphs)
+	other, err := a.roundedToNearest(ctx, n, model, places, paragraphs)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", n, err)
 	}
-	row.Nearest, row.NearestBytes, row.NearestWorse = n.String(), bytes, a.worse(q, other)
+	row.Nearest, row.NearestBytes, row.NearestWorse = n.String(), other.bytes, a.worse(q, other.quality)
 	return row, nil
 }
 
@@ -191,21 +191,31 @@ func (a *Audit) worse(q, other *Quality) *Difference {
 	return &Difference{by, interval}
 }
 
+// A rounded is round-to-nearest of some matrices of a model, judged.
+type rounded struct {
+	quality *Quality
+	bytes   int
+}
+
 // roundedToNearest judges a format on some matrices of a model.
-func (a *Audit) roundedToNearest(ctx context.Context, n nearest, m *llama.Model, places []llama.Place, paragraphs []string) (*Quality, int, error) {
+func (a *Audit) roundedToNearest(ctx context.Context, n nearest, m *llama.Model, places []llama.Place, paragraphs []string) (*rounded, error) {
+	key := fmt.Sprint(n, m == a.Subject.Tuned)
+	for _, p := range places {
+		key += " " + p.Name
+	}
+	if r := a.nearest[key]; r != nil {
+		return r, nil
+	}
 	v, err := n.on(m, places)
 	if err != nil {
-		return nil, 0, err
-	}
-	key := fmt.Sprintf("%s of %d matrices of the fine-tune: %t", n, len(places), m == a.Subject.Tuned)
-	if q := a.nearest[key]; q != nil {
-		return q, v.Bytes, nil
+		return nil, err
 	}
 	q, err := judge(ctx, v, a.Subject.Tokenizer, paragraphs, nil)
-	if err == nil {
-		a.nearest[key] = q
+	if err != nil {
+		return nil, err
 	}
-	return q, v.Bytes, err
+	a.nearest[key] = &rounded{q, v.Bytes}
+	return a.nearest[key], nil
 }
 
 // A Score is a model's accuracy on a task.

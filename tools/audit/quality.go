@@ -13,12 +13,6 @@ type Quality struct {
 	Right      []bool
 }
 
-// Accuracy is the share of questions that were answered rightly, with its interval.
-func (q *Quality) Accuracy() (float64, Interval) {
-	n := count(q.Right)
-	return float64(n) / float64(len(q.Right)), wilson(n, len(q.Right))
-}
-
 func count(flags []bool) (n int) {
 	for _, f := range flags {
 		if f {

@@ -3,46 +3,22 @@ package audit
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"github.com/squishspec/squishspec/llama"
 )
 
-// parallelSessions asks n questions of a variation, on all cores, a session each. An
-// error is no answer from the rest.
+// parallelSessions asks n questions of a variation, on all cores. An error is no answer
+// from the rest.
 func parallelSessions(ctx context.Context, v *Variation, n int, ask func(s *llama.Session[float32], i int) (bool, error)) ([]bool, error) {
-	right, failed := make([]bool, n), make([]error, n)
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), n) {
-		session, err := llama.NewSession[float32](v.Model)
-		if err != nil {
-			return nil, err
+	right := make([]bool, n)
+	err := llama.Each(ctx, v.Model, v.Hooks, n, func(s *llama.Session[float32], i int) (err error) {
+		if right[i], err = ask(s, i); err != nil {
+			err = fmt.Errorf("question %d: %w", i+1, err)
 		}
-		if v.Hooks != nil {
-			session.Hooks = v.Hooks()
-		}
-		group.Go(func() {
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				if right[i], failed[i] = ask(session, i); failed[i] != nil {
-					stop()
-				}
-			}
-		})
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	group.Wait()
-	for i, err := range failed {
-		if err != nil {
-			return nil, fmt.Errorf("question %d: %w", i+1, err)
-		}
-	}
-	return right, ctx.Err()
+	return right, nil
 }
