@@ -17,6 +17,8 @@ type Options struct {
 	Seed           uint64
 	// Data is the folder of real inputs; "" where there is none.
 	Data string
+	// Pictures is the folder that pictures of what is kept are written to; "" for none.
+	Pictures string
 	// Questions is how many cloze questions are asked.
 	Questions int
 	// Arguments are those of the command line that chose model and data: every

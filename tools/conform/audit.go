@@ -23,6 +23,7 @@ type auditCommand struct {
 	Seed      uint64   `help:"Seed of all random choices." default:"1"`
 	JSON      string   `name:"json" help:"Write the report as lines of JSON; - is standard output." placeholder:"FILE"`
 	Plot      string   `help:"Write a plot of quality against bytes, as SVG." placeholder:"FILE"`
+	Pictures  string   `help:"Write pictures of the patches that are kept, as PNG." placeholder:"DIR"`
 	List      bool     `help:"List methods and claims."`
 }
 
@@ -54,7 +55,7 @@ func (c *auditCommand) Run(s *session) error {
 		}
 	}
 	a, err := audit.New(s.ctx, audit.Options{
-		Subject: subject, Implementation: impl, Seed: c.Seed, Data: c.Data, Questions: c.Questions, Arguments: c.arguments(),
+		Subject: subject, Implementation: impl, Seed: c.Seed, Data: c.Data, Pictures: c.Pictures, Questions: c.Questions, Arguments: c.arguments(),
 		Progress: func(step string, done, all int) {
 			if bar.shown() {
 				bar.ChangeMax(all)
