@@ -14,11 +14,17 @@ func TestAttentionOperationsAreCounted(t *testing.T) {
 	if err := attentionOperations(context.Background(), traceAudit(t, fast.Implementation()), f); err != nil {
 		t.Fatal(err)
 	}
+	if _, counted, _ := fast.CountOperations(func() error { return nil }); counted != (len(f.Curve.Columns) == 8) || counted != strings.HasPrefix(f.Command, "go run -tags counted") {
+		t.Errorf("counted in the kernels: %v, but %q and %q", counted, f.Curve.Columns, f.Command)
+	}
 	if f.Verdict != Supported || *f.Figure != 64 || !f.Exact || len(f.Curve.Rows) != 16 {
 		t.Errorf("%+v", f)
 	}
 	for _, row := range f.Curve.Rows {
 		if row[2] != 64*row[0]*row[1] || row[3] != 2*row[0]*row[1] {
+			t.Errorf("%v", row)
+		}
+		if len(row) > 6 && row[6] != row[2] { // in a build with the tag counted
 			t.Errorf("%v", row)
 		}
 	}

@@ -93,6 +93,7 @@ func scaled(c, from View, factors []float32, step, i int) []float32 {
 }
 
 func gemmGo(c, from View, factors []float32, step int, a, b View) {
+	var done int64
 	for i := range c.Rows {
 		row := scaled(c, from, factors, step, i)
 		p := 0
@@ -103,13 +104,22 @@ func gemmGo(c, from View, factors []float32, step int, a, b View) {
 			y0, y1, y2, y3 := y[:len(row)], y[b.Down:][:len(row)], y[2*b.Down:][:len(row)], y[3*b.Down:][:len(row)]
 			for j := range row {
 				row[j] += (x0*y0[j] + x1*y1[j]) + (x2*y2[j] + x3*y3[j])
+				if counting {
+					done += 4
+				}
 			}
 		}
 		for ; p < a.Cols; p++ {
 			x := a.Data[i*a.Down+p*a.Right]
 			for j, y := range b.Data[p*b.Down:][:len(row)] {
 				row[j] += x * y
+				if counting {
+					done++
+				}
 			}
 		}
+	}
+	if counting {
+		counts.mulAdds.Add(done)
 	}
 }

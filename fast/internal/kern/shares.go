@@ -62,5 +62,8 @@ func weight(x float32) float32 {
 	if x < -87 {
 		return 0
 	}
+	if counting {
+		counts.exps.Add(1)
+	}
 	return exp32(x)
 }
