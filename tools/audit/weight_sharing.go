@@ -12,12 +12,14 @@ import (
 // of all layers. The module takes square ones: in a Llama, those of queries and
 // outputs. The others stay, and are not counted.
 func sharingMethods() (list []Method) {
-	for _, rank := range []int{0, 4, 16} {
+	for _, rank := range sharedRanks {
 		list = append(list, Method{ID: fmt.Sprintf("weight-sharing/rank-%d", rank), Module: "weight-sharing",
 			apply: func(ctx context.Context, j *job) (*Variation, error) { return sharedWeights(ctx, j, rank) }})
 	}
 	return list
 }
+
+var sharedRanks = []int{0, 4, 16}
 
 func sharedWeights(ctx context.Context, j *job, rank int) (*Variation, error) {
 	weights, err := matrices(j.Model)
@@ -94,3 +96,49 @@ func sharedWeights(ctx context.Context, j *job, rank int) (*Variation, error) {
 	v.Note = "square matrices alone, in float32"
 	return v, err
 }
+
+// sharingEnergy fits a base and low-rank differences to a model's layers, and to as
+// many layers of noise.
+func sharingEnergy(ctx context.Context, a *Audit, f *Finding) error {
+	drawn, err := noise(a.Subject.Model, a.Seed)
+	if err != nil {
+		return err
+	}
+	f.Curve = &Curve{Columns: []string{"rank", "of the dense size", "energy kept %", "of noise: energy kept %"}}
+	var base [2]float64 // that rank 0 keeps
+	for _, rank := range sharedRanks {
+		row := []float64{float64(rank)}
+		for i, m := range []*llama.Model{a.Subject.Model, drawn} {
+			v, err := sharedWeights(ctx, &job{Subject: &Subject{Model: m}, impl: a.Implementation}, rank)
+			if err != nil {
+				return err
+			}
+			missed, err := missedEnergy(m, v.Model, v.Changed)
+			if err != nil {
+				return err
+			}
+			if i == 0 {
+				row = append(row, float64(v.Bytes)/float64(4*v.Weights))
+			}
+			row = append(row, 100*(1-missed))
+			if rank == 0 {
+				base[i] = 1 - missed
+			}
+		}
+		f.Curve.add(row...)
+	}
+	f.counted(100*base[0], "% of the layers' energy in one copy")
+	f.Verdict = Refuted
+	switch {
+	case base[0] >= mostEnergy:
+		f.Verdict = Supported
+	case base[0] >= 2*base[1]:
+		f.Verdict = Conditional
+	}
+	f.Note = fmt.Sprintf("square matrices of %d layers, one copy of a kind: it keeps %.1f%% of their energy, and %.1f%% of as many layers of noise, of which 1/%d is to be expected. Bytes are those of float32; what rank r adds it adds whatever the layers have in common",
+		a.Subject.Model.Config.Layers, 100*base[0], 100*base[1], a.Subject.Model.Config.Layers)
+	return nil
+}
+
+// mostEnergy is what one copy must keep to stand for the layers.
+const mostEnergy = 0.9
