@@ -140,14 +140,8 @@ func deltaEnergy(ctx context.Context, a *Audit, f *Finding) error {
 	}
 	f.Figure, f.Unit, f.Interval = &page[0].By, fmt.Sprintf("nats a token that rank %d costs", pageRank), &page[0].Interval
 	f.Verdict = rebuilt(page[0], page[1])
-	f.Note = fmt.Sprintf("the difference has %.2f%% of the fine-tune's energy, and rank %d keeps %.1f%% of that. The negative control is the same fine-tune on a base of other layers, which differs by %.0f%% of its energy: there rank %d costs %+.3f nats (%s), though it keeps %.1f%% of that difference. It is the difference's being small that counts",
+	f.Note = fmt.Sprintf("the difference has %.2f%% of the fine-tune's energy, and rank %d keeps %.1f%% of that. The negative control is the same fine-tune on a base of other layers, which differs by %.0f%% of its energy: there rank %d costs %+.3f nats (%s), though it keeps %.1f%% of that difference: what counts is how small the difference is. At full rank every pair comes back, in factors that are larger than the weights",
 		100*apart[0], pageRank, energy[0], 100*apart[1], pageRank, page[1].By, page[1].Interval.Text("%+.3f"), energy[1])
-	if energy[0] > energy[1] {
-		f.Note += ", and its being of low rank"
-	} else {
-		f.Note += ", and not its being of low rank, for it is of no lower one"
-	}
-	f.Note += ". At full rank every pair comes back, in factors that are larger than the weights"
 	return nil
 }
 
