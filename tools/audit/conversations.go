@@ -109,7 +109,7 @@ func readConversations(dir string) (all []conversation, err error) {
 // likelier, and else a new one.
 func drawConversations(seed uint64) (all []conversation) {
 	r := rand.New(rand.NewPCG(seed, 0x7a9))
-	for range 100 {
+	for range 300 { // so many that the seed does not decide
 		c := conversation{domain: "drawn"}
 		var had []int64 // one for each time
 		fresh := int64(0)
