@@ -1,8 +1,6 @@
 package audit
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,7 +61,7 @@ func (f Files) Load() (*Subject, error) {
 		if s.Tuned, err = llama.Load(at(f.Tuned, dataTuned)); err != nil {
 			return nil, err
 		}
-		if s.TunedEvaluation, err = solutions(at("", dataTunedText)); err != nil {
+		if s.TunedEvaluation, err = solutions(f.Data); err != nil {
 			return nil, err
 		}
 	}
@@ -101,29 +99,13 @@ var marks = regexp.MustCompile(`<<[^>]*>>|#### `)
 
 // solutions reads questions with their worked answers, a paragraph each, without
 // the marks that no text has.
-func solutions(path string) (paragraphs []string, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() && len(paragraphs) < judged {
-		var item struct{ Question, Answer *string }
-		if err := json.Unmarshal(lines.Bytes(), &item); err != nil {
-			return nil, reject(fmt.Sprintf("%s, line %d", path, len(paragraphs)+1), "a JSON object with the fields question and answer", err)
+func solutions(dir string) (paragraphs []string, err error) {
+	err = eachLine(dir, dataTunedText, func(_ int, line []byte) error {
+		question, answer, err := questionAndAnswer(line)
+		if err == nil && len(paragraphs) < judged {
+			paragraphs = append(paragraphs, marks.ReplaceAllString(question+" "+answer, ""))
 		}
-		if item.Question == nil || item.Answer == nil {
-			return nil, reject(fmt.Sprintf("%s, line %d", path, len(paragraphs)+1), "the fields question and answer", "others")
-		}
-		paragraphs = append(paragraphs, marks.ReplaceAllString(*item.Question+" "+*item.Answer, ""))
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if len(paragraphs) == 0 {
-		return nil, reject(path, "a line for each question", "none")
-	}
-	return paragraphs, nil
+		return err
+	})
+	return paragraphs, err
 }

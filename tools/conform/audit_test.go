@@ -165,7 +165,7 @@ func TestAuditRefusesBadInput(t *testing.T) {
 		{[]string{"--data", spoiled("stories260K/stories260K.bin", half)}, "stories260K.bin"},
 		{[]string{"--data", spoiled("stories260K/tok512.bin", half)}, "tok512.bin"},
 		{[]string{"--data", spoiled("text/tinystories_val_794k.txt", replace("One paragraph."))}, "tinystories_val_794k.txt: want 600 paragraphs, got 1"},
-		{[]string{"--data", spoiled("cot/gsm8k_test.jsonl", replace(`{"q": "a"}`))}, "gsm8k_test.jsonl, line 1: want the fields question and answer"},
+		{[]string{"--data", spoiled("cot/gsm8k_test.jsonl", replace(`{"q": "a"}`))}, "gsm8k_test.jsonl, line 1: audit: solution: want the fields question and answer"},
 		{[]string{"--data", spoiled("mc/arc_easy.jsonl", replace(`{"query": "a", "choices": ["b", "c"]}`)), "--claim", "score/ARC-Easy"}, "arc_easy.jsonl, line 1"},
 	} {
 		code, out, stderr := conform(t, append([]string{"audit", "--questions", "5"}, c.args...)...)
