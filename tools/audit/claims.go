@@ -82,6 +82,8 @@ func beyond() []question {
 		{"layer-fusion/energy", "layer-fusion", "no figure on the page: neighbouring layers are alike", fusionEnergy},
 		{"weight-sharing/energy", "weight-sharing", "no figure on the page: layers share one copy", sharingEnergy},
 		{"delta-compress/energy", "delta-compress", "no figure on the page: a fine-tune comes back from its base and factors of rank 16", deltaEnergy},
+		{"stream-rag/retrieval", "stream-rag", "no figure on the page: BM25 similarity retrieval finds what is relevant", streamRetrieval},
+		{"contextual-rerank/retrieval", "contextual-rerank", "no figure on the page: BM25 relevance re-scoring puts first what is relevant", rerankRetrieval},
 	}
 }
 
