@@ -84,6 +84,7 @@ func beyond() []question {
 		{"delta-compress/energy", "delta-compress", "no figure on the page: a fine-tune comes back from its base and factors of rank 16", deltaEnergy},
 		{"stream-rag/retrieval", "stream-rag", "no figure on the page: BM25 similarity retrieval finds what is relevant", streamRetrieval},
 		{"contextual-rerank/retrieval", "contextual-rerank", "no figure on the page: BM25 relevance re-scoring puts first what is relevant", rerankRetrieval},
+		{"multimodal-batch/waiting", "multimodal-batch", "no figure on the page: no request of text or vision waits without bound", batchWaiting},
 	}
 }
 
