@@ -16,9 +16,14 @@ import (
 type routed struct {
 	tokens, experts, dim int
 	times                []float64
+	// Those of moving the tokens to their experts, and back; nil where the
+	// implementation does not.
+	dispatch, combine []float64
 }
 
-func (r *routed) median() float64 { return r.times[len(r.times)/2] }
+func (r *routed) median() float64 { return middle(r.times) }
+
+func middle(ascending []float64) float64 { return ascending[len(ascending)/2] }
 
 func (r *routed) mulAdds() float64 { return float64(r.tokens) * float64(r.experts) * float64(r.dim) }
 
@@ -56,35 +61,77 @@ func routingOverhead(ctx context.Context, a *Audit, f *Finding) error {
 		if err != nil {
 			return err
 		}
-		var routing spec.MoERouting
-		for n := range 1 + routings {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			began := time.Now()
-			if err := moe.Route(&routing, x); err != nil {
-				return err
-			}
-			if took := time.Since(began); n > 0 {
-				r.times = append(r.times, float64(took.Nanoseconds())/1e3)
-			}
+		if err := r.time(ctx, moe, x); err != nil {
+			return err
 		}
-		slices.Sort(r.times)
 	}
 	routingVerdict(f, sizes)
 	f.Note += fmt.Sprintf(". Medians of %d runs, on %d cores, of top 2; the times are this machine's, and another run's differ. Routing is the gate alone: no token is moved, and no expert computes", routings, runtime.GOMAXPROCS(0))
+	if page := &sizes[0]; page.dispatch != nil {
+		last := &sizes[len(sizes)-1]
+		f.Note += fmt.Sprintf(". To move the tokens to their experts, which dispatch does, takes %.3g µs more at the page's size and %.3g at %s, and combine %.3g and %.3g: the verdict is without them",
+			middle(page.dispatch), middle(last.dispatch), last, middle(page.combine), middle(last.combine))
+	}
 	return nil
+}
+
+// time routes tokens some times, and where the implementation moves them, it moves
+// them too: to experts that answer with what they get, and back.
+func (r *routed) time(ctx context.Context, moe spec.SparseMoE, x spec.Matrix) error {
+	var routing spec.MoERouting
+	var err error
+	if r.times, err = timed(ctx, func() error { return moe.Route(&routing, x) }); err != nil {
+		return err
+	}
+	moves, offered := moe.(spec.SparseMoEDispatch)
+	if !offered {
+		return nil
+	}
+	var moved spec.MoEDispatch
+	var back spec.Matrix
+	if r.dispatch, err = timed(ctx, func() error { return moves.Dispatch(&moved, x, routing.Indices) }); err == nil {
+		r.combine, err = timed(ctx, func() error { return moves.Combine(&back, moved.Inputs, routing.Indices, routing.Weights) })
+	}
+	if spec.KindOf(err) == spec.Unsupported {
+		r.dispatch, r.combine, err = nil, nil, nil
+	}
+	return err
+}
+
+// timed are the times of a call in microseconds, ascending, but for the first.
+func timed(ctx context.Context, call func() error) (times []float64, _ error) {
+	for n := range 1 + routings {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		began := time.Now()
+		if err := call(); err != nil {
+			return nil, err
+		}
+		if took := time.Since(began); n > 0 {
+			times = append(times, float64(took.Nanoseconds())/1e3)
+		}
+	}
+	slices.Sort(times)
+	return times, nil
 }
 
 // routingVerdict judges by medians. The first size is the page's, and the figure.
 func routingVerdict(f *Finding, sizes []routed) {
 	const claimed = 100 // µs
 	f.Curve = &Curve{Columns: []string{"tokens", "experts", "dim", "fastest µs", "median µs", "slowest µs", "median µs a token"}}
+	if sizes[0].dispatch != nil {
+		f.Curve.Columns = append(f.Curve.Columns, "dispatch µs", "combine µs")
+	}
 	var held, not []string
 	most, least := 0.0, math.Inf(1) // multiply-adds of those that hold, and of those that do not
 	for i := range sizes {
 		r := &sizes[i]
-		f.Curve.add(float64(r.tokens), float64(r.experts), float64(r.dim), r.times[0], r.median(), r.times[len(r.times)-1], r.median()/float64(r.tokens))
+		row := []float64{float64(r.tokens), float64(r.experts), float64(r.dim), r.times[0], r.median(), r.times[len(r.times)-1], r.median() / float64(r.tokens)}
+		if sizes[0].dispatch != nil {
+			row = append(row, middle(r.dispatch), middle(r.combine))
+		}
+		f.Curve.add(row...)
 		if r.median() < claimed {
 			held = append(held, r.String())
 			most = max(most, r.mulAdds())

@@ -1,9 +1,13 @@
 package audit
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/squishspec/squishspec/fast"
+	"github.com/squishspec/squishspec/spec"
 )
 
 // No time is asserted: the verdict is of times that are given.
@@ -31,6 +35,50 @@ func TestTheRoutingVerdictFollowsTheTimes(t *testing.T) {
 	if last := sizes[len(sizes)-1]; last.String() != "512×256×7168" || sizes[0].String() != "32×4×256" {
 		t.Errorf("%v", sizes)
 	}
+}
+
+// Moving tokens has columns where an implementation does it, and no part in the
+// verdict.
+func TestDispatchHasColumns(t *testing.T) {
+	config := spec.SparseMoEConfig{NExperts: 3, TopK: 2, HiddenDim: 4}
+	moe, err := fast.Implementation().SparseMoE(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, offered := range []bool{true, false} {
+		r := routed{tokens: 5, experts: 3, dim: 4}
+		if !offered {
+			moe = gateAlone{moe}
+		}
+		if err := r.time(context.Background(), moe, gaussian(5, 4, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.times) != routings || (len(r.dispatch) == routings) != offered || (len(r.combine) == routings) != offered || !slices.IsSorted(r.times) {
+			t.Errorf("%+v", r)
+		}
+	}
+	r := routed{tokens: 5, experts: 3, dim: 4}
+	if err := r.time(context.Background(), remoteGate{moe}, gaussian(5, 4, 1)); err != nil || r.dispatch != nil || r.times == nil {
+		t.Errorf("%v, %+v", err, r)
+	}
+	f := &Finding{}
+	routingVerdict(f, []routed{{tokens: 5, experts: 3, dim: 4, times: []float64{1, 2, 3}, dispatch: []float64{400, 500, 600}, combine: []float64{700, 800, 900}}})
+	if f.Verdict != Supported || *f.Figure != 2 || !slices.Equal(f.Curve.Rows[0][6:], []float64{0.4, 500, 800}) || len(f.Curve.Columns) != 9 {
+		t.Errorf("%+v, %v", f, f.Curve)
+	}
+}
+
+// A gateAlone moves no tokens; a remoteGate says so when it is asked to.
+type gateAlone struct{ spec.SparseMoE }
+
+type remoteGate struct{ spec.SparseMoE }
+
+func (remoteGate) Dispatch(*spec.MoEDispatch, spec.Matrix, []int32) error {
+	return spec.Unsupported
+}
+
+func (remoteGate) Combine(*spec.Matrix, spec.Matrix, []int32, spec.Matrix) error {
+	return spec.Unsupported
 }
 
 // Tables of the sign test say which ranks hold a median with 95%: of 15 the fourth
