@@ -201,7 +201,7 @@ func readTopics(dir string) (topics []string, places map[string]int, err error) 
 			}
 			state, places[number[1]] = within, len(topics)
 		case trimmed == "</DOC>" && state == within:
-			if len(words(strings.Join(text, " "), false)) == 0 {
+			if len(words(strings.Join(text, " "))) == 0 {
 				return reject("topic", "words", "none")
 			}
 			state, topics = outside, append(topics, strings.Join(text, "\n"))
@@ -225,7 +225,7 @@ func readTopics(dir string) (topics []string, places map[string]int, err error) 
 // A reading says what of a collection is told apart.
 type reading struct {
 	citations bool // the table of citations is text as well
-	stemmed   bool
+	stemmed   bool // words are their stems, by the second version of Porter's rules
 	repeated  bool // words of a topic count as often as it has them
 }
 
@@ -252,13 +252,20 @@ var (
 // corpus is what a reading makes of a collection.
 func (c *collection) corpus(r reading) *corpus {
 	out := &corpus{judged: c.judged}
-	numbers := map[string]int64{}
+	numbers, known := map[string]int64{}, map[string]int64{} // of stems, and of words
 	number := func(text string) (ids []int64) {
-		for _, w := range words(text, r.stemmed) {
-			id, known := numbers[w]
-			if !known {
-				id = int64(len(numbers))
-				numbers[w] = id
+		for _, w := range words(text) {
+			id, seen := known[w]
+			if !seen {
+				stem := w
+				if r.stemmed {
+					stem = english.Stem(w, true)
+				}
+				if id, seen = numbers[stem]; !seen {
+					id = int64(len(numbers))
+					numbers[stem] = id
+				}
+				known[w] = id
 			}
 			ids = append(ids, id)
 		}
@@ -291,16 +298,9 @@ func once(query []int64) (out []int64) {
 	return out
 }
 
-// words are runs of letters and digits, in lower case, or their stems by the second
-// version of Porter's rules.
-func words(text string, stemmed bool) []string {
-	list := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	if stemmed {
-		for i, w := range list {
-			list[i] = english.Stem(w, true)
-		}
-	}
-	return list
+// words are runs of letters and digits, in lower case.
+func words(text string) []string {
+	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 }
 
 // literalPrecision is brute force's mean average precision by the literal judgements.

@@ -86,7 +86,7 @@ func TestTheBalanceVerdictIsMeasured(t *testing.T) {
 		tokens int
 		offset float32
 		want   Verdict
-	}{{200, 5, Refuted}, {200, 0, Conditional}} {
+	}{{120, 5, Refuted}, {120, 0, Conditional}} {
 		f, again := &Finding{}, &Finding{}
 		for _, f := range []*Finding{f, again} {
 			if err := loadBalance(context.Background(), moeAudit(t, fast.Implementation(), c.tokens, c.offset), f); err != nil {
