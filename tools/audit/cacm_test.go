@@ -121,6 +121,10 @@ func TestCACMIsChecked(t *testing.T) {
 	for i := range noise {
 		noise[i] = byte(random.Uint32())
 	}
+	var manyTopics []string
+	for i := range mostTopics {
+		manyTopics = append(manyTopics, fmt.Sprintf("<DOC>\n<DOCNO> %d </DOCNO>\nsorting\n</DOC>\n", 100+i))
+	}
 	for _, c := range []struct{ file, text, where string }{
 		{cacmArchive, "no", "tar file, zipped"},
 		{cacmArchive, docs()[:40], "whole tar file"},
@@ -140,6 +144,7 @@ func TestCACMIsChecked(t *testing.T) {
 		{cacmTopics, smallTopics + "<DOC>\n<DOCNO> 2 </DOCNO>\nsorting\n<DOC>\n", "line 15: audit: line: want the topic's text"},
 		{cacmTopics, smallTopics + "<DOC>\n<DOCNO> 2 </DOCNO>\nsorting\n", "the last topic: want </DOC>"},
 		{cacmTopics, smallTopics + "<DOC>\n<DOCNO> 2 </DOCNO>\n" + strings.Repeat(strings.Repeat("x", 999)+"\n", 70), "line 79: audit: topic: want at most"},
+		{cacmTopics, smallTopics + strings.Join(manyTopics, ""), "audit: topic: want at most 1024"},
 		{cacmTopics, "", "want lines"},
 		{cacmJudgement, smallJudgements + "1 Q0 CACM-0001\n", "line 4: audit: line"},
 		{cacmJudgement, smallJudgements + "2 Q0 CACM-0001 1\n", "line 4: audit: topic"},
@@ -196,9 +201,9 @@ func TestCACM(t *testing.T) {
 		t.Errorf("%d documents, %d topics, %d names without zeros", len(c.docs), len(c.topics), c.unpadded)
 	}
 	for _, w := range []struct {
-		repeated                        bool
-		literal, precision, gain, found string
-	}{{true, "0.2666", "0.2770", "0.3904", "0.6021"}, {false, "0.2509", "0.2596", "0.3799", "0.6008"}} {
+		repeated                                bool
+		literal, precision, gain, found, common string
+	}{{true, "0.2666", "0.2770", "0.3904", "0.6021", "0.2787"}, {false, "0.2509", "0.2596", "0.3799", "0.6008", "0.2585"}} {
 		r := reading{citations: true, repeated: w.repeated}
 		if got := fmt.Sprintf("%.4f", c.literalPrecision(r)); got != w.literal {
 			t.Errorf("%+v: %s by names as they are written, want %s", r, got, w.literal)
@@ -214,7 +219,7 @@ func TestCACM(t *testing.T) {
 		for _, v := range []struct {
 			got  perTopic
 			want string
-		}{{m.precision, w.precision}, {m.gain, w.gain}, {m.recall, w.found}} {
+		}{{m.precision, w.precision}, {m.gain, w.gain}, {m.recall, w.found}, {m.common, w.common}} {
 			if got := fmt.Sprintf("%.4f", v.got.mean()); got != v.want {
 				t.Errorf("%+v: %s, want %s", r, got, v.want)
 			}
