@@ -125,7 +125,7 @@ func evenness(load []int64) (largest, entropy float64) {
 	}
 	for _, n := range load {
 		if p := float64(n) / all; p > 0 {
-			entropy -= p * math.Log(p)
+			entropy -= float64(p * math.Log(p))
 		}
 	}
 	return most / all * float64(len(load)), entropy / math.Log(float64(len(load)))
@@ -292,7 +292,9 @@ func (b *balance) add(o *balance, share float64) {
 	b.largest += float64(share * o.largest)
 	b.entropy += float64(share * o.entropy)
 	b.loss += float64(share * o.loss)
-	b.dropped = spec.Resize(b.dropped, len(o.dropped))
+	if b.dropped == nil {
+		b.dropped = make([]float64, len(o.dropped))
+	}
 	for i, d := range o.dropped {
 		b.dropped[i] += float64(share * d)
 	}
