@@ -86,7 +86,7 @@ func TestTheBalanceVerdictIsMeasured(t *testing.T) {
 		tokens int
 		offset float32
 		want   Verdict
-	}{{120, 5, Refuted}, {120, 0, Conditional}} {
+	}{{60, 5, Refuted}, {60, 0, Conditional}} {
 		f, again := &Finding{}, &Finding{}
 		for _, f := range []*Finding{f, again} {
 			if err := loadBalance(context.Background(), moeAudit(t, fast.Implementation(), c.tokens, c.offset), f); err != nil {
@@ -156,9 +156,13 @@ func TestAWrongRoutingIsNotJudged(t *testing.T) {
 		}
 	}
 	// Routing in turn is caught by the gate alone, whatever it counts.
-	x, gate := gaussian(8, 4, 1), gaussian(4, 4, 2)
+	x, gate := gaussian(80, 4, 1), gaussian(4, 4, 2)
 	config := spec.SparseMoEConfig{NExperts: 4, TopK: 2}
-	if err := routedByGate(config, gate, x, []int32{0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3}); err == nil {
+	inTurn := make([]int32, 160)
+	for i := range inTurn {
+		inTurn[i] = int32(i % 4)
+	}
+	if err := routedByGate(config, gate, x, inTurn); err == nil {
 		t.Error("experts in turn are those of the gate")
 	}
 	config.CapacityFactor = 1
