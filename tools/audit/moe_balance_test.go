@@ -97,7 +97,7 @@ func TestTheBalanceVerdictIsMeasured(t *testing.T) {
 			t.Errorf("%v: %v, %v %+v", c, f.Verdict, *f.Figure, f.Interval)
 		}
 		for _, row := range f.Curve.Rows {
-			if len(row) != len(f.Curve.Columns) || row[6] < row[7] || row[7] < row[8] || c.offset == 5 && row[11] > row[1] {
+			if len(row) != len(f.Curve.Columns) || row[6] < row[7] || row[7] < row[8] || c.offset == 5 && (row[11] >= row[1] || row[11] >= row[9]) {
 				t.Errorf("%v", row)
 			}
 		}
@@ -123,6 +123,13 @@ func TestBalanceVerdicts(t *testing.T) {
 type spoiledGate struct {
 	spec.SparseMoE
 	spoil func(*spec.MoERouting)
+	more  int64 // load of the first expert
+}
+
+func (s spoiledGate) Stats() spec.SparseMoEStats {
+	stats := s.SparseMoE.Stats()
+	stats.ExpertLoad[0] += s.more
+	return stats
 }
 
 func (s spoiledGate) Route(dst *spec.MoERouting, x spec.Matrix) error {
@@ -142,13 +149,17 @@ func TestAWrongRoutingIsNotJudged(t *testing.T) {
 		"no expert":         func(r *spec.MoERouting) { r.Indices[0] = 99 },
 		"dropped":           func(r *spec.MoERouting) { r.Indices[0] = -1 },
 		"drops not counted": func(r *spec.MoERouting) { r.Dropped = 0 },
+		"another load":      nil,
 		"another":           func(r *spec.MoERouting) { r.Indices[0] = (6 - r.Indices[0] - r.Indices[1]) % 4 },
 	} {
 		impl := fast.Implementation()
 		honest := impl.SparseMoE
 		impl.SparseMoE = func(c spec.SparseMoEConfig) (spec.SparseMoE, error) {
 			m, err := honest(c)
-			return spoiledGate{m, spoil}, err
+			if spoil == nil {
+				return spoiledGate{m, func(*spec.MoERouting) {}, 1}, err
+			}
+			return spoiledGate{m, spoil, 0}, err
 		}
 		f := &Finding{}
 		if err := loadBalance(context.Background(), moeAudit(t, impl, 50, 1), f); err == nil || !strings.Contains(err.Error(), "cannot be trusted") || f.Verdict != "" {
@@ -164,6 +175,9 @@ func TestAWrongRoutingIsNotJudged(t *testing.T) {
 	}
 	if err := routedByGate(config, gate, x, inTurn); err == nil {
 		t.Error("experts in turn are those of the gate")
+	}
+	if _, _, err := loadOf(config, []int32{0, -1}, 1); err == nil {
+		t.Error("a drop without a capacity")
 	}
 	config.CapacityFactor = 1
 	if _, _, err := loadOf(config, []int32{0, 1, 0, 1, 0, 1, 2, 3}, 4); err == nil {

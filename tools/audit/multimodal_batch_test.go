@@ -45,7 +45,7 @@ func TestTheServer(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", c.name, s, c)
 		}
 	}
-	s := &queueing{waits: []float64{1, 5, 2, 3, 4}, rounds: []int{0, 1, 9, 2, 3}, beyond: []int{0, 1, 7, 2, 3}, useful: 3, padded: 4}
+	s := &queueing{waits: []float64{1, 5, 4, 3, 2}, rounds: []int{0, 1, 9, 2, 3}, beyond: []int{0, 1, 7, 2, 3}, useful: 3, padded: 4}
 	mean, tail, longest, rounds := s.of(1, handTrace)
 	if fmt.Sprintf("%v %.2f %v %v", mean, tail, longest, rounds) != "3 3.98 4 9" || s.mean() != 3 || s.passedOver() != 7 || s.padding() != 0.25 {
 		t.Errorf("%v %v %v %v", mean, tail, longest, rounds)
@@ -77,7 +77,10 @@ func TestWaitingOfDrawnRequests(t *testing.T) {
 	if f.Note != again.Note || !slices.EqualFunc(f.Curve.Rows, again.Curve.Rows, slices.Equal) {
 		t.Error("another time another finding")
 	}
-	for _, row := range f.Curve.Rows {
+	for i, row := range f.Curve.Rows {
+		if i%12 >= 4 && row[3] <= f.Curve.Rows[i-4][3] { // the same policy under a smaller load
+			t.Errorf("a greater load, and less waiting: %v", row)
+		}
 		if row[2] == 1 && row[11] > 0 {
 			t.Errorf("one queue passes over: %v", row)
 		}
@@ -117,9 +120,13 @@ func TestTheWaitingVerdictIsMeasured(t *testing.T) {
 		want Verdict // "" for an error
 		make func(spec.MultiModalBatchConfig) (spec.MultiModalBatch, error)
 	}{
-		"no rule":        {Refuted, rounds(func(int) int { return 0 })},
-		"a late rule":    {Refuted, rounds(func(n int) int { return 3 * n })},
-		"always a rule":  {Conditional, rounds(func(int) int { return waitRounds })},
+		"no rule":       {Refuted, rounds(func(int) int { return 0 })},
+		"a late rule":   {Refuted, rounds(func(n int) int { return 3 * n })},
+		"always a rule": {Conditional, rounds(func(int) int { return waitRounds })},
+		"short batches": {"", func(c spec.MultiModalBatchConfig) (spec.MultiModalBatch, error) {
+			c.MaxBatchSize--
+			return honest(c)
+		}},
 		"one is lost":    {"", spoiled(0, func(b *[]spec.BatchSlot) { *b = (*b)[1:] })},
 		"none is left":   {"", spoiled(0, func(b *[]spec.BatchSlot) { *b = nil })},
 		"one comes back": {"", spoiled(0, func(b *[]spec.BatchSlot) { (*b)[len(*b)-1].ID = 0 })},
