@@ -39,6 +39,7 @@ func questions() []question {
 		"kv-memory-hierarchical":  tieredHits,
 		"rag-prefetch-hit-rate":   prefetchHits,
 		"cross-modal-flops":       attentionOperations,
+		"video-token-reduction":   videoTokens,
 		"weight-size-ternary":     ternarySize,
 		"weight-size-binary":      binarySize,
 		"structured-sparsity":     structuredSparsity,
