@@ -180,8 +180,8 @@ func (p *clipPruner) prune(config spec.VideoFramePruneConfig) (kept, error) {
 			if err := spatial.PruneSpatial(&known[t], p.x.Head(t)); err != nil {
 				return nil, err
 			}
-			if !ascend(known[t], p.x.Tokens) || len(known[t]) == 0 {
-				return nil, fmt.Errorf("%s keeps patches %v of %d: the audit cannot be trusted", config.Variant, known[t], p.x.Tokens)
+			if want := config.KeepCount(p.x.Tokens); !ascend(known[t], p.x.Tokens) || len(known[t]) != want {
+				return nil, fmt.Errorf("%s keeps patches %v of %d, and not %d of them: the audit cannot be trusted", config.Variant, known[t], p.x.Tokens, want)
 			}
 		}
 		k[t] = known[t]
@@ -230,9 +230,10 @@ func ascend(places []int, n int) bool {
 
 // videoTokens prunes clips, shows them from what is kept, and counts tokens and errors.
 // The claim holds for a clip at a setting that removes what the page says, or more, and
-// shows the clip nearer than as many tokens of whole frames at even distances do: it is
-// supported where it holds for every clip at the defaults, and refuted where it holds
-// for none at any setting of both stages.
+// shows the clip nearer than as many tokens do of whole frames at even distances, and of
+// patches that are drawn in as many frames: it is supported where it holds for every
+// clip at the defaults, and refuted where it holds for none at any setting of both
+// stages.
 func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 	const least, most = 60, 80 // % of the claim
 	clips, source := drawnClips(a.Seed), "drawn clips"
@@ -284,8 +285,9 @@ func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 				if removed(k) >= least && removed(k) <= most {
 					within = append(within, setting)
 				}
-				by, interval := nearer(squares, whole, a.Seed)
-				held := removed(k) >= least && interval.Low > 0
+				byWhole, overWhole := nearer(squares, whole, a.Seed)
+				byDrawn, overDrawn := nearer(squares, drawn, a.Seed)
+				held := removed(k) >= least && overWhole.Low > 0 && (ratio == 0 || overDrawn.Low > 0)
 				if held {
 					holds = append(holds, setting)
 				}
@@ -299,8 +301,8 @@ func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 					byDefault++
 				}
 				worst = min(worst, removed(k))
-				note += fmt.Sprintf(": the defaults keep %d frames and remove %.1f%%, which is off by %.1f grey levels and by %.1f less in mean square than whole frames (%s)",
-					len(k.frames()), removed(k), rmse(squares), by, interval.Text("%.1f"))
+				note += fmt.Sprintf(": the defaults keep %d of the frames and remove %.1f%%, which is off by %.1f grey levels, in mean square nearer than whole frames by %+.1f (%s) and than drawn patches by %+.1f (%s)",
+					len(k.frames()), removed(k), rmse(squares), byWhole, overWhole.Text("%+.1f"), byDrawn, overDrawn.Text("%+.1f"))
 				if err := p.agrees(config, k); err != nil {
 					return err
 				}
@@ -333,7 +335,7 @@ func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 	default:
 		f.Verdict = Refuted
 	}
-	f.Note = fmt.Sprintf("%d %s in patches of %d×%d; by the defaults the claim holds for %d: %d%% or more go, and what is shown of the rest is nearer to the clip than whole frames at even distances, of as many tokens. It depends on whether the camera moves. "+
+	f.Note = fmt.Sprintf("%d %s in patches of %d×%d; by the defaults the claim holds for %d: %d%% or more go, and what is shown of the rest is nearer to the clip than as many tokens of whole frames at even distances, and of drawn patches in as many frames. It depends on whether the camera moves. "+
 		"Most patches change by less than %d levels a frame: %s. They do not: %s. "+
 		"Settings are motion_threshold/spatial_prune_ratio; at 0 there is no spatial stage. A patch is shown as last kept; one that never was flat, as the nearest that is kept. Intervals are bootstraps over runs of eight frames",
 		len(clips), source, clipPatch, clipPatch, byDefault, least, stillLevels, orNone(fixed), orNone(moving))
