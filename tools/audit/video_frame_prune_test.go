@@ -267,8 +267,9 @@ func TestTheVideoVerdictIsMeasured(t *testing.T) {
 	}
 }
 
-// Of scenes that last unequally, each of one flat patch and three of noise, the
-// defaults keep what there is to see, and a module that keeps the first patches does not.
+// Of scenes that last unequally, each of a flat patch, two of noise and one that is
+// always the same, the defaults keep what there is to see, and a module that keeps the
+// first patches does not.
 func TestTheVideoVerdictOfScenes(t *testing.T) {
 	a := traceAudit(t, fast.Implementation())
 	a.Data = t.TempDir()
@@ -279,7 +280,10 @@ func TestTheVideoVerdictOfScenes(t *testing.T) {
 			scene = make([]byte, 32*32)
 			for i := range scene {
 				scene[i] = 128
-				if i%32 >= 16 || i/32 >= 16 {
+				switch right, low := i%32 >= 16, i/32 >= 16; {
+				case right && low:
+					scene[i] = byte(i % 2 * 255)
+				case right || low:
 					scene[i] = byte(r.IntN(256))
 				}
 			}
