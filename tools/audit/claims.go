@@ -88,6 +88,7 @@ func beyond() []question {
 		{"multimodal-batch/waiting", "multimodal-batch", "no figure on the page: no request of text or vision waits without bound", batchWaiting},
 		{"sparse-moe/load-balance", "sparse-moe", "no figure on the page: a load-balanced expert gate gives experts about as many tokens each", loadBalance},
 		{"long-context-chunk/boundaries", "long-context-chunk", "no figure on the page: chunks end where the topic changes", topicBoundaries},
+		{"embedding-gate/routing", "embedding-gate", "no figure on the page: embeddings are routed to text or vision", gateRouting},
 	}
 }
 

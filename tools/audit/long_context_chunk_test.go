@@ -91,6 +91,7 @@ func chunkAudit(t *testing.T, impl spec.Implementation) *Audit {
 	return a
 }
 
+// Judged twice, which takes a second: one seed gives one finding.
 func TestTopicBoundariesOfDrawnTexts(t *testing.T) {
 	f, again := &Finding{}, &Finding{}
 	for _, f := range []*Finding{f, again} {

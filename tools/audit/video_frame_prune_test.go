@@ -121,6 +121,7 @@ func TestNearer(t *testing.T) {
 	}
 }
 
+// Judged twice, which takes a second: one seed gives one finding.
 func TestVideoTokensOfDrawnClips(t *testing.T) {
 	a := traceAudit(t, fast.Implementation())
 	a.Pictures = t.TempDir()
