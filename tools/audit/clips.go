@@ -152,8 +152,8 @@ func cutSheet(sheet *image.Gray) (*clip, error) {
 	return c, nil
 }
 
-// drawnClips are a thing that moves before a fixed camera, a camera that pans, a scene
-// that is cut to others, each with grain, and noise.
+// drawnClips are a thing that moves before a fixed camera, a camera that pans, noise, and
+// a scene that is cut to others. All but the noise have grain.
 func drawnClips(seed uint64) []*clip {
 	const width, height, frames, step, scenes = 96, 64, 80, 2, 10
 	r := rand.New(rand.NewPCG(seed, 0xc11b5))
@@ -187,14 +187,14 @@ func drawnClips(seed uint64) []*clip {
 			}
 			grain(r, pixels)
 		}),
-		film("cuts", func(t int, pixels []uint8) {
-			copy(pixels, cuts[t*scenes/frames].Pix)
-			grain(r, pixels)
-		}),
 		film("noise", func(_ int, pixels []uint8) {
 			for i := range pixels {
 				pixels[i] = uint8(r.IntN(256))
 			}
+		}),
+		film("cuts", func(t int, pixels []uint8) {
+			copy(pixels, cuts[t*scenes/frames].Pix)
+			grain(r, pixels)
 		}),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"image"
 	"io/fs"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,6 +57,7 @@ func TestReadRaw(t *testing.T) {
 		{"c_15x16.raw", pixels, "at least 16×16 pixels, got 15×16"},
 		{"c_16x0.raw", pixels, "at least 16×16 pixels, got 16×0"},
 		{"c_20x16.raw", pixels[1:], "two frames or more of 20×16 bytes, whole ones, got 639 bytes"},
+		{"c_20x16.raw", pixels + "c", "two frames or more"},
 		{"c_20x16.raw", pixels[320:], "two frames or more"},
 		{"c_20x16.raw", "", "two frames or more"},
 		{"c_20x17.raw", pixels, "two frames or more of 20×17"},
@@ -132,12 +134,16 @@ func TestReadClips(t *testing.T) {
 
 func TestDrawnClips(t *testing.T) {
 	clips, again := drawnClips(1), drawnClips(1)
-	for i, least := range []float64{0.7, 0, 0.8, 0} {
+	for i, least := range []float64{0.7, 0, 0, 0.8} {
 		x := clips[i].patches()
 		if !slices.Equal(x.Data, again[i].patches().Data) {
 			t.Errorf("%s: two of one seed differ", clips[i].name)
 		}
-		share := stillShare(changes(x))
+		all := changes(x)
+		share := stillShare(all)
+		if slices.Min(all) == 0 {
+			t.Errorf("%s: a patch has no grain", clips[i].name)
+		}
 		if fixed := least > 0; fixed && share < least || !fixed && share > 0.3 {
 			t.Errorf("%s: %.2f are still", clips[i].name, share)
 		}
@@ -145,6 +151,23 @@ func TestDrawnClips(t *testing.T) {
 	if slices.Equal(clips[0].frames[0], drawnClips(2)[0].frames[0]) {
 		t.Error("two seeds draw one clip")
 	}
+}
+
+func TestGrain(t *testing.T) {
+	pixels := slices.Repeat([]uint8{100}, 3000)
+	grain(rand.New(rand.NewPCG(1, 1)), pixels)
+	for v := 99; v <= 101; v++ {
+		if n := count(equalTo(pixels, uint8(v))); n < 900 || n > 1100 {
+			t.Errorf("%d pixels of 3000 are %d", n, v)
+		}
+	}
+}
+
+func equalTo(pixels []uint8, v uint8) (equal []bool) {
+	for _, p := range pixels {
+		equal = append(equal, p == v)
+	}
+	return equal
 }
 
 // An independent program has 83% of the animated film, 44% of the car and 86% of the

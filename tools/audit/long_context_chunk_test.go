@@ -52,8 +52,10 @@ func TestBaselineCuts(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	r := rand.New(rand.NewPCG(1, 1))
-	if got := drawnCuts(4, 20, 4, r); !slices.Equal(got, []int{4, 8, 12, 16}) {
-		t.Errorf("%v", got)
+	for range 20 {
+		if got := drawnCuts(4, 20, 4, r); !slices.Equal(got, []int{4, 8, 12, 16}) {
+			t.Errorf("%v", got)
+		}
 	}
 	if got := drawnCuts(2, 21, 4, r); len(got) != 2 || got[0] >= got[1] || got[0]%4 != 0 {
 		t.Errorf("%v", got)
@@ -170,17 +172,36 @@ func TestAWrongLongContextChunkIsNoticed(t *testing.T) {
 }
 
 // A module that looks for more than it is told finds no boundary between topics of six
-// windows.
+// windows; one of smaller chunks cuts topics of eight, and one may miss a boundary.
 func TestTheBoundariesVerdictIsMeasured(t *testing.T) {
-	impl := fast.Implementation()
-	honest := impl.LongContextChunk
-	impl.LongContextChunk = func(c spec.LongContextChunkConfig) (spec.LongContextChunk, error) {
-		c.BoundarySensitivity *= 1.25
-		return honest(c)
-	}
-	f := &Finding{}
-	if err := topicBoundaries(context.Background(), chunkAudit(t, impl), f); err != nil || f.Verdict != Refuted {
-		t.Errorf("%v, %v", err, f.Verdict)
+	as := func(c []spec.Chunk) []spec.Chunk { return c }
+	for _, c := range []struct {
+		name   string
+		config func(*spec.LongContextChunkConfig)
+		change func([]spec.Chunk) []spec.Chunk
+	}{
+		{"less sensitive", func(c *spec.LongContextChunkConfig) { c.BoundarySensitivity *= 1.25 }, as},
+		{"smaller chunks", func(c *spec.LongContextChunkConfig) {
+			if c.MaxChunkSize == 512 {
+				c.MaxChunkSize = 448
+			}
+		}, as},
+		{"a boundary missed", func(*spec.LongContextChunkConfig) {}, func(c []spec.Chunk) []spec.Chunk {
+			c[1].Start = 0
+			return c[1:]
+		}},
+	} {
+		impl := fast.Implementation()
+		honest := impl.LongContextChunk
+		impl.LongContextChunk = func(config spec.LongContextChunkConfig) (spec.LongContextChunk, error) {
+			c.config(&config)
+			m, err := honest(config)
+			return chunksOtherwise{m, c.change}, err
+		}
+		f := &Finding{}
+		if err := topicBoundaries(context.Background(), chunkAudit(t, impl), f); err != nil || f.Verdict != Refuted {
+			t.Errorf("%s: %v, %v", c.name, err, f.Verdict)
+		}
 	}
 	over, not := Interval{Low: 1, High: 2}, Interval{Low: -1, High: 2}
 	for _, c := range []struct {

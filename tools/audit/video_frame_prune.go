@@ -228,6 +228,15 @@ func ascend(places []int, n int) bool {
 	return true
 }
 
+// The claim, in % of tokens.
+const leastRemoved, mostRemoved = 60, 80
+
+// prunesWell reports whether as much goes as the page says, or more, at an error that is
+// less than without looking.
+func prunesWell(removed float64, overWhole, overDrawn Interval) bool {
+	return removed >= leastRemoved && overWhole.Low > 0 && overDrawn.Low > 0
+}
+
 // videoTokens prunes clips, shows them from what is kept, and counts tokens and errors.
 // The claim holds for a clip at a setting that removes what the page says, or more, and
 // shows the clip nearer than as many tokens do of whole frames at even distances, and of
@@ -235,7 +244,6 @@ func ascend(places []int, n int) bool {
 // clip at the defaults, and refuted where it holds for none at any setting of both
 // stages.
 func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
-	const least, most = 60, 80 // % of the claim
 	clips, source := drawnClips(a.Seed), "drawn clips"
 	if a.Data != "" {
 		var err error
@@ -282,12 +290,12 @@ func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 				f.Curve.add(float64(n+1), still, threshold, ratio, 100*float64(len(k.frames()))/float64(x.Heads), removed(k),
 					rmse(squares), rmse(k.squares(x, across, true)), rmse(whole), rmse(drawn))
 				setting := fmt.Sprintf("%v/%v", threshold, ratio)
-				if removed(k) >= least && removed(k) <= most {
+				if removed(k) >= leastRemoved && removed(k) <= mostRemoved {
 					within = append(within, setting)
 				}
 				byWhole, overWhole := nearer(squares, whole, a.Seed)
 				byDrawn, overDrawn := nearer(squares, drawn, a.Seed)
-				held := removed(k) >= least && overWhole.Low > 0 && (ratio == 0 || overDrawn.Low > 0)
+				held := prunesWell(removed(k), overWhole, overDrawn)
 				if held {
 					holds = append(holds, setting)
 				}
@@ -319,7 +327,7 @@ func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 		case spec.KindOf(err) != spec.Unsupported:
 			return err
 		}
-		note += fmt.Sprintf("; %d to %d%% go at %s; the claim holds at %s", least, most, orNone(within), orNone(holds))
+		note += fmt.Sprintf("; %d to %d%% go at %s; the claim holds at %s", leastRemoved, mostRemoved, orNone(within), orNone(holds))
 		if still >= 50 {
 			fixed = append(fixed, note)
 		} else {
@@ -338,7 +346,7 @@ func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 	f.Note = fmt.Sprintf("%d %s in patches of %d×%d; by the defaults the claim holds for %d: %d%% or more go, and what is shown of the rest is nearer to the clip than as many tokens of whole frames at even distances, and of drawn patches in as many frames. It depends on whether the camera moves. "+
 		"Most patches change by less than %d levels a frame: %s. They do not: %s. "+
 		"Settings are motion_threshold/spatial_prune_ratio; at 0 there is no spatial stage. A patch is shown as last kept; one that never was flat, as the nearest that is kept. Intervals are bootstraps over runs of eight frames",
-		len(clips), source, clipPatch, clipPatch, byDefault, least, stillLevels, orNone(fixed), orNone(moving))
+		len(clips), source, clipPatch, clipPatch, byDefault, leastRemoved, stillLevels, orNone(fixed), orNone(moving))
 	return nil
 }
 

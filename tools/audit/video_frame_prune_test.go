@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"errors"
+	"image"
 	"image/png"
 	"math"
 	"math/rand/v2"
@@ -59,7 +60,7 @@ func TestNearestPatch(t *testing.T) {
 		p       int
 		patches []int
 		want    int
-	}{{4, []int{0, 2, 6, 8}, 0}, {4, []int{0, 7}, 7}, {2, []int{3, 5}, 5}, {2, []int{3, 8}, 8}, {0, []int{0, 1}, 0}} {
+	}{{4, []int{0, 2, 6, 8}, 0}, {4, []int{0, 7}, 7}, {2, []int{3, 5}, 5}, {2, []int{3, 8}, 8}, {0, []int{0, 1}, 0}, {0, []int{1, 6}, 1}} {
 		if got := nearestPatch(c.p, c.patches, 3); got != c.want {
 			t.Errorf("%d of %v: %d, want %d", c.p, c.patches, got, c.want)
 		}
@@ -121,6 +122,35 @@ func TestNearer(t *testing.T) {
 	}
 }
 
+func TestPrunesWell(t *testing.T) {
+	over, not := Interval{Low: 1, High: 2}, Interval{Low: -1, High: 2}
+	for _, c := range []struct {
+		removed      float64
+		whole, drawn Interval
+		want         bool
+	}{{60, over, over, true}, {99, over, over, true}, {59, over, over, false}, {60, over, not, false}, {60, not, over, false}} {
+		if got := prunesWell(c.removed, c.whole, c.drawn); got != c.want {
+			t.Errorf("%v: %t", c, got)
+		}
+	}
+	n := 0.0
+	if got := averaged(func() []float64 { n++; return []float64{n, 2} }); !slices.Equal(got, []float64{2.5, 2}) {
+		t.Errorf("%v, want the mean of 1 to 4, and 2", got)
+	}
+}
+
+// Of frames of two patches, the strip has the kept ones bright.
+func TestStripOfWhatIsKept(t *testing.T) {
+	c := &clip{width: 32, height: 16}
+	for v := range 3 {
+		c.frames = append(c.frames, slices.Repeat([]uint8{uint8(100 + 4*v)}, 32*16))
+	}
+	strip := kept{{1}, nil, {0, 1}}.strip(c)
+	if strip.Rect != image.Rect(0, 0, 64, 16) || !slices.Equal([]uint8{strip.Pix[0], strip.Pix[16], strip.Pix[32], strip.Pix[48]}, []uint8{25, 100, 108, 108}) {
+		t.Errorf("%v: %v", strip.Rect, strip.Pix[:64])
+	}
+}
+
 // Judged twice, which takes a second: one seed gives one finding.
 func TestVideoTokensOfDrawnClips(t *testing.T) {
 	a := traceAudit(t, fast.Implementation())
@@ -135,7 +165,13 @@ func TestVideoTokensOfDrawnClips(t *testing.T) {
 	if f.Verdict != Conditional || f.Figure == nil || !f.Exact || len(f.Curve.Rows) != 4*12 {
 		t.Errorf("%+v", f)
 	}
+	if !strings.Contains(f.Note, "levels a frame: 1 (fixed camera") || !strings.Contains(f.Note, "They do not: 2 (pan") {
+		t.Error(f.Note)
+	}
 	for _, row := range f.Curve.Rows {
+		if defaults := row[2] == 0.1 && row[3] == 0.3; defaults && row[5] < *f.Figure {
+			t.Errorf("%v, the figure is %v", row, *f.Figure)
+		}
 		if len(row) != len(f.Curve.Columns) || row[7] > row[6]+1e-9 { // its own grey is the best
 			t.Errorf("%v", row)
 		}
@@ -205,7 +241,7 @@ func TestAWrongVideoFramePruneIsNoticed(t *testing.T) {
 		temporal, spatial func([]int) []int
 	}{
 		{"no frame", func([]int) []int { return nil }, as},
-		{"not the first", func(f []int) []int { return append([]int{1}, f[1:]...) }, as},
+		{"not the first", func([]int) []int { return []int{2} }, as},
 		{"a frame that there is not", func(f []int) []int { return append(f, 80) }, as},
 		{"a frame twice", func(f []int) []int { return append(f[:1:1], f...) }, as},
 		{"a patch too few", as, func(p []int) []int { return p[1:] }},
