@@ -21,7 +21,7 @@ const dataClips = "video"
 // clipPatch is the side of a patch of a clip, in pixels.
 const clipPatch = 16
 
-// mostVideo is how many bytes a raw clip may have: a longer one is not read.
+// mostVideo is how many bytes all raw clips may have: one that is too much is not read.
 const mostVideo = 1 << 26
 
 // A clip is a film in grey, frames of width×height pixels, row by row.
@@ -62,14 +62,16 @@ func readClips(dir string) (clips []*clip, err error) {
 	if err != nil {
 		return nil, err
 	}
+	left := int64(mostVideo)
 	for _, e := range entries {
 		if filepath.Ext(e.Name()) != ".raw" {
 			continue
 		}
-		c, err := readRaw(dir, dataClips+"/"+e.Name())
+		c, err := readRaw(dir, dataClips+"/"+e.Name(), left)
 		if err != nil {
 			return nil, err
 		}
+		left -= int64(len(c.frames) * c.width * c.height)
 		clips = append(clips, c)
 	}
 	if len(clips) == 0 {
@@ -90,8 +92,8 @@ func readClips(dir string) (clips []*clip, err error) {
 // many they are.
 var rawName = regexp.MustCompile(`^.*_([0-9]{1,4})x([0-9]{1,4})(?:_[0-9]+fps)?(?:_([0-9]{1,8})f)?\.raw$`)
 
-// readRaw reads frames of a byte a pixel. Its errors name the file.
-func readRaw(dir, name string) (*clip, error) {
+// readRaw reads frames of a byte a pixel, up to so many bytes. Its errors name the file.
+func readRaw(dir, name string, most int64) (*clip, error) {
 	sizes := rawName.FindStringSubmatch(name)
 	if sizes == nil {
 		return nil, reject(name, "a name with width and height, as clip_192x144.raw", "none")
@@ -102,12 +104,8 @@ func readRaw(dir, name string) (*clip, error) {
 	if c.width < clipPatch || c.height < clipPatch {
 		return nil, reject(name, fmt.Sprintf("frames of at least %d×%d pixels", clipPatch, clipPatch), fmt.Sprintf("%d×%d", c.width, c.height))
 	}
-	f, err := os.Open(filepath.Join(dir, filepath.FromSlash(name)))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
@@ -115,13 +113,18 @@ func readRaw(dir, name string) (*clip, error) {
 	switch {
 	case !info.Mode().IsRegular():
 		return nil, reject(name, "a file", "another thing")
-	case size > mostVideo:
-		return nil, reject(name, fmt.Sprintf("at most %d bytes", mostVideo), size)
+	case size > most:
+		return nil, reject(name, fmt.Sprintf("at most %d bytes, of %d in all", most, mostVideo), size)
 	case size%frame != 0 || size < 2*frame:
 		return nil, reject(name, fmt.Sprintf("two frames or more of %d×%d bytes, whole ones", c.width, c.height), fmt.Sprintf("%d bytes", size))
 	case sizes[3] != "" && sizes[3] != fmt.Sprint(size/frame):
 		return nil, reject(name, sizes[3]+" frames, as it is named", size/frame)
 	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	pixels := make([]uint8, size)
 	if _, err := io.ReadFull(f, pixels); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

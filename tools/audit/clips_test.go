@@ -43,7 +43,7 @@ func TestReadRaw(t *testing.T) {
 	pixels := strings.Repeat("a", 320) + strings.Repeat("b", 320)
 	for _, name := range []string{"c_20x16.raw", "c_20x16_5fps.raw", "c_20x16_2f.raw", "a_b_20x16_25fps_2f.raw"} {
 		spoil(t, dir, "video/"+name, pixels)
-		c, err := readRaw(dir, "video/"+name)
+		c, err := readRaw(dir, "video/"+name, mostVideo)
 		if err != nil || c.width != 20 || c.height != 16 || len(c.frames) != 2 || string(c.frames[1]) != pixels[320:] {
 			t.Errorf("%s: %+v, %v", name, c, err)
 		}
@@ -65,27 +65,37 @@ func TestReadRaw(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		spoil(t, dir, "video/"+c.name, c.pixels)
-		_, err := readRaw(dir, "video/"+c.name)
+		_, err := readRaw(dir, "video/"+c.name, mostVideo)
 		if spec.KindOf(err) != spec.Invalid || !strings.Contains(err.Error(), c.name) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want one line on %s", c.name, err, c.want)
 		}
 	}
 }
 
-// A file that says it is enormous is not read, nor is what is no file.
+// A file that says it is enormous is not read, nor are two that are so together, nor is
+// what is no file.
 func TestAnEnormousClipIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	spoil(t, dir, "video/c_16x16.raw", "")
 	if err := os.Truncate(filepath.Join(dir, "video", "c_16x16.raw"), 1<<40); err != nil {
 		t.Skip(err)
 	}
-	if _, err := readRaw(dir, "video/c_16x16.raw"); spec.KindOf(err) != spec.Invalid || !strings.Contains(err.Error(), "at most") {
+	if _, err := readRaw(dir, "video/c_16x16.raw", mostVideo); spec.KindOf(err) != spec.Invalid || !strings.Contains(err.Error(), "at most") {
 		t.Error(err)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "video", "d_16x16.raw"), 0o777); err != nil {
+	for _, name := range []string{"c_16x16.raw", "d_16x16.raw"} {
+		spoil(t, dir, "video/"+name, "")
+		if err := os.Truncate(filepath.Join(dir, "video", name), mostVideo/2+256); err != nil {
+			t.Skip(err)
+		}
+	}
+	if _, err := readClips(dir); spec.KindOf(err) != spec.Invalid || !strings.Contains(err.Error(), "d_16x16.raw: want at most") {
+		t.Error(err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "video", "e_16x16.raw"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readRaw(dir, "video/d_16x16.raw"); spec.KindOf(err) != spec.Invalid || !strings.Contains(err.Error(), "a file") {
+	if _, err := readRaw(dir, "video/e_16x16.raw", mostVideo); spec.KindOf(err) != spec.Invalid || !strings.Contains(err.Error(), "a file") {
 		t.Error(err)
 	}
 }

@@ -24,15 +24,16 @@ const (
 	groupAcross, groupDown = 4, 2
 )
 
-// modalities are embeddings of both, a row each, and the group that a row is in.
-type modalities struct {
+// A gateHalf is embeddings of images and of texts, a row each, and the groups that rows are
+// in.
+type gateHalf struct {
 	images, texts         spec.Matrix
 	imageGroup, textGroup []int
 }
 
 // tokenHalves are the rows of a model's embedding of the different tokens of a text, in
 // two halves that share no token.
-func tokenHalves(s *Subject, paragraphs []string, r *rand.Rand) (halves [2]modalities) {
+func tokenHalves(s *Subject, paragraphs []string, r *rand.Rand) (halves [2]gateHalf) {
 	var tokens []int
 	for _, p := range paragraphs {
 		tokens = append(tokens, llama.Continue(s.Tokenizer, p)...)
@@ -52,7 +53,7 @@ func tokenHalves(s *Subject, paragraphs []string, r *rand.Rand) (halves [2]modal
 
 // addPatches adds groups of patches at places that are drawn, of one picture after
 // the other: grey values as shares of white.
-func (m *modalities) addPatches(pictures []*image.Gray, r *rand.Rand) {
+func (m *gateHalf) addPatches(pictures []*image.Gray, r *rand.Rand) {
 	m.images.Cols = gatePatch * gatePatch
 	for g := range gateGroups {
 		p := pictures[g%len(pictures)]
@@ -80,7 +81,7 @@ func columnMeans(x spec.Matrix) []float64 {
 }
 
 // separator is mean(image) − mean(text).
-func (m *modalities) separator() []float32 {
+func (m *gateHalf) separator() []float32 {
 	w, texts := make([]float32, m.images.Cols), columnMeans(m.texts)
 	for i, v := range columnMeans(m.images) {
 		w[i] = float32(v - texts[i])
@@ -98,15 +99,13 @@ func rotation(dim int, seed uint64) [][]float64 {
 		for i, v := range g.Row(r) {
 			row[i] = float64(v)
 		}
-		for range 2 { // once leaves what rounding makes of nearly parallel rows
-			for _, before := range rows[:r] {
-				along := 0.0
-				for i, v := range before {
-					along += float64(v * row[i])
-				}
-				for i, v := range before {
-					row[i] -= float64(along * v)
-				}
+		for _, before := range rows[:r] {
+			along := 0.0
+			for i, v := range before {
+				along += float64(v * row[i])
+			}
+			for i, v := range before {
+				row[i] -= float64(along * v)
 			}
 		}
 		length := 0.0
@@ -136,7 +135,7 @@ func rotated(x spec.Matrix, axes [][]float64) (y spec.Matrix) {
 	return y
 }
 
-// A gateRoute routes embeddings at a threshold.
+// A gateRoute routes embeddings at a threshold. The routes are good until the next call.
 type gateRoute func(threshold float64, x spec.Matrix) ([]int32, error)
 
 // gateOf is the module with some weights, its own where they are nil.
@@ -156,11 +155,11 @@ func gateOf(impl spec.Implementation, variant spec.Variant, dim int, weights []f
 			return nil, err
 		}
 	}
+	var out spec.GatedEmbeddings
 	return func(threshold float64, x spec.Matrix) ([]int32, error) {
 		if err := gate.UpdateThreshold(threshold); err != nil {
 			return nil, err
 		}
-		var out spec.GatedEmbeddings
 		if err := gate.Gate(&out, x); err != nil {
 			return nil, err
 		}
@@ -185,7 +184,7 @@ func gateThresholds(dots bool) (list []float64) {
 }
 
 // shares are the percentages that are routed to vision of images and of texts.
-func (g gateRoute) shares(threshold float64, m *modalities) (images, texts float64, err error) {
+func (g gateRoute) shares(threshold float64, m *gateHalf) (images, texts float64, err error) {
 	images, err = g.share(threshold, m.images)
 	if err != nil {
 		return 0, 0, err
@@ -220,7 +219,7 @@ func (g gateRoute) passed(thresholds []float64, x spec.Matrix) ([]int, error) {
 }
 
 // area is that under the curve of true over false positives.
-func (g gateRoute) area(m *modalities, thresholds []float64, seed uint64) (float64, Interval, error) {
+func (g gateRoute) area(m *gateHalf, thresholds []float64, seed uint64) (float64, Interval, error) {
 	images, err := g.passed(thresholds, m.images)
 	if err != nil {
 		return 0, Interval{}, err
@@ -235,7 +234,7 @@ func (g gateRoute) area(m *modalities, thresholds []float64, seed uint64) (float
 
 // ranked is the probability that an image ranks above a text, of equals half, with its
 // interval over groups.
-func (m *modalities) ranked(images, texts []int, seed uint64) (float64, Interval) {
+func (m *gateHalf) ranked(images, texts []int, seed uint64) (float64, Interval) {
 	var wins, pairs [gateGroups][gateGroups]float64
 	for i, v := range images {
 		for k, u := range texts {

@@ -34,7 +34,7 @@ func TestPatchesAreOfOneGroup(t *testing.T) {
 		p.Pix[i] = uint8(i % 33)
 	}
 	p.Pix[8*33+8] = 255
-	var m modalities
+	var m gateHalf
 	m.addPatches([]*image.Gray{p, p}, rand.New(rand.NewPCG(1, 1)))
 	if m.images.Rows != gateGroups*8 || m.images.Cols != 64 || len(m.images.Data) != m.images.Rows*64 {
 		t.Fatalf("%d×%d", m.images.Rows, m.images.Cols)
@@ -64,7 +64,7 @@ func TestPatchesAreOfOneGroup(t *testing.T) {
 }
 
 func TestSeparator(t *testing.T) {
-	m := modalities{
+	m := gateHalf{
 		images: spec.Matrix{Rows: 2, Cols: 2, Data: []float32{1, 2, 3, 6}},
 		texts:  spec.Matrix{Rows: 1, Cols: 2, Data: []float32{1, -1}},
 	}
@@ -117,7 +117,7 @@ func TestGateThresholdsAreTheVariants(t *testing.T) {
 
 // Of three images and two texts there are six pairs.
 func TestRanked(t *testing.T) {
-	m := modalities{imageGroup: []int{0, 1, 2}, textGroup: []int{0, 1}}
+	m := gateHalf{imageGroup: []int{0, 1, 2}, textGroup: []int{0, 1}}
 	for _, c := range []struct {
 		images, texts []int
 		want          float64
@@ -126,6 +126,20 @@ func TestRanked(t *testing.T) {
 		if math.Abs(got-c.want) > 1e-12 || interval.Low > got || interval.High < got {
 			t.Errorf("%v against %v: %v (%v), want %v", c.images, c.texts, got, interval, c.want)
 		}
+	}
+}
+
+// Of two ranks that each half of the groups has, the interval holds what they make of it.
+func TestRankedHasAnInterval(t *testing.T) {
+	var m gateHalf
+	var images, texts []int
+	for g := range gateGroups {
+		m.imageGroup, m.textGroup = append(m.imageGroup, g), append(m.textGroup, g)
+		images, texts = append(images, g%2), append(texts, g/2%2)
+	}
+	area, i := m.ranked(images, texts, 1)
+	if area != 0.5 || i.Low < 0.3 || i.Low > 0.45 || i.High > 0.7 || i.High < 0.55 {
+		t.Errorf("%v, %v", area, i)
 	}
 }
 
@@ -138,7 +152,6 @@ func gateAudit(t *testing.T, impl spec.Implementation) *Audit {
 	return a
 }
 
-// Judged twice, which takes a second: one seed gives one finding.
 func TestGateRoutingOfDrawnPictures(t *testing.T) {
 	f, again := &Finding{}, &Finding{}
 	for _, f := range []*Finding{f, again} {
@@ -162,6 +175,64 @@ func TestGateRoutingOfDrawnPictures(t *testing.T) {
 		if other := row[0] == 1; other && row[2] == 0 && (row[1] == 0 && row[6] > 0.6 || row[1] == 1 && row[6] < 0.9) {
 			t.Errorf("%v", row)
 		}
+		if dots := row[2] == 1 && row[0] == 0 && row[1] == 1; dots && row[6] < 0.999 { // of long vectors
+			t.Errorf("%v", row)
+		}
+		if dark := row[0] == 2 && row[2] == 0 && row[1] == 1; dark && row[6] > 0.6 {
+			t.Errorf("%v", row)
+		}
+	}
+}
+
+// gateSeen hands on what is gated.
+type gateSeen struct {
+	spec.EmbeddingGate
+	see func(spec.Matrix)
+}
+
+func (g gateSeen) SetWeights(w []float32) error {
+	return g.EmbeddingGate.(spec.EmbeddingGateWeights).SetWeights(w)
+}
+
+func (g gateSeen) Gate(dst *spec.GatedEmbeddings, x spec.Matrix) error {
+	g.see(x)
+	return g.EmbeddingGate.Gate(dst, x)
+}
+
+// What trains does not judge: of two pictures one is gated, and of tokens the half that
+// is not the first.
+func TestWhatTrainsTheGateDoesNotJudge(t *testing.T) {
+	var trained, judged int // patches of either picture
+	texts := map[int]bool{}
+	a := gateAudit(t, gating(func(m spec.EmbeddingGate) spec.EmbeddingGate {
+		return gateSeen{m, func(x spec.Matrix) {
+			if x.Rows < gateGroups*8 {
+				texts[x.Rows] = true
+				return
+			}
+			for _, v := range x.Data {
+				switch {
+				case math.Abs(float64(v)-200/255.) < 1e-6:
+					trained++
+				case math.Abs(float64(v)-100/255.) < 1e-6:
+					judged++
+				}
+			}
+		}}
+	}, spec.Documented))
+	a.Data = t.TempDir()
+	for i, grey := range []uint8{200, 100} {
+		p := image.NewGray(image.Rect(0, 0, 64, 64))
+		copy(p.Pix, slices.Repeat([]uint8{grey}, len(p.Pix)))
+		spoil(t, a.Data, dataImages[i], string(encoded(t, p)))
+	}
+	f := &Finding{}
+	if err := gateRouting(context.Background(), a, f); err != nil {
+		t.Fatal(err)
+	}
+	halves := tokenHalves(a.Subject, a.Subject.Evaluation, rand.New(rand.NewPCG(1, 1)))
+	if trained > 0 || judged == 0 || len(texts) != 1 || !texts[halves[1].texts.Rows] || halves[0].texts.Rows == halves[1].texts.Rows {
+		t.Errorf("%d pixels of the picture that trains, %d of the other, texts %v", trained, judged, texts)
 	}
 }
 

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -65,6 +66,18 @@ func TestBaselineCuts(t *testing.T) {
 	}
 }
 
+// Of two texts, one is cut rightly and one is not: the other finds none of either.
+func TestOverIsTheDifferenceOfF1(t *testing.T) {
+	k := &chunking{module: []found{{1, 1, 1}, {0, 1, 1}}}
+	by, i := k.over([]found{{0, 1, 1}, {0, 1, 1}}, 1)
+	if by != 50 || i.Low != 0 || i.High != 100 {
+		t.Errorf("%v, %v", by, i)
+	}
+	if by, i := k.over(k.module, 1); by != 0 || i.Low != 0 || i.High != 0 {
+		t.Errorf("over itself: %v, %v", by, i)
+	}
+}
+
 // Two topics of two windows have three distances, 0, 1 and 0: z is (1 − ⅓)/√(2/9).
 func TestPlantedZ(t *testing.T) {
 	if got := plantedZ(2, 2); math.Abs(got-math.Sqrt2) > 1e-12 {
@@ -107,7 +120,11 @@ func TestTopicBoundariesOfDrawnTexts(t *testing.T) {
 	if f.Verdict != Supported || f.Interval == nil || !f.Interval.Holds(*f.Figure) {
 		t.Errorf("%+v", f)
 	}
+	best := f.Curve.Rows[len(f.Curve.Rows)-1]
 	for i, row := range f.Curve.Rows {
+		if row[0] == 0 && row[7] > best[7] {
+			best = row
+		}
 		if len(row) != len(f.Curve.Columns) {
 			t.Fatalf("%v", row)
 		}
@@ -123,6 +140,9 @@ func TestTopicBoundariesOfDrawnTexts(t *testing.T) {
 		if free := row[1] > 512; free && (row[0] <= 4 && row[5] != 0 || row[0] >= 6 && row[7] != 100) {
 			t.Errorf("%v", row)
 		}
+	}
+	if want := fmt.Sprintf("of the curve is %v, F1 %.1f%%", best[2], best[7]); !strings.Contains(f.Note, want) {
+		t.Errorf("%s, want %s", f.Note, want)
 	}
 }
 

@@ -386,7 +386,7 @@ func nearer(squares, other []float64, seed uint64) (float64, Interval) {
 		sum, all := 0.0, 0.0
 		for i, k := range times {
 			sum += float64(float64(k) * less[i])
-			all += float64(k) * frames[i]
+			all += float64(float64(k) * frames[i])
 		}
 		return sum / all
 	})
