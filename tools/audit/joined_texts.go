@@ -79,11 +79,20 @@ func drawnSources(seed uint64) []textSource {
 	return []textSource{{"the language", tiny.Base.Paragraphs(seed, paragraphs)}, {"its variant", tiny.Variant.Paragraphs(seed, paragraphs)}, {"sums", sums}}
 }
 
-// A joined text is the embeddings of tokens of several pieces, and where all but the
-// first piece begin.
+// A joined text is tokens of several pieces, and where all but the first begin. A token is
+// a row of the table.
 type joined struct {
-	embeddings spec.Matrix
+	table      spec.Matrix
+	tokens     []int
 	boundaries []int
+}
+
+func (j *joined) embeddings() spec.Matrix {
+	x := spec.Matrix{Rows: len(j.tokens), Cols: j.table.Cols, Data: make([]float32, 0, len(j.tokens)*j.table.Cols)}
+	for _, t := range j.tokens {
+		x.Data = append(x.Data, j.table.Row(t)...)
+	}
+	return x
 }
 
 // joinTexts joins pieces of 6 to 8 windows' tokens, any number between, into texts of so
@@ -107,38 +116,37 @@ func joinTexts(s *Subject, sources []textSource, texts, pieces, window int, seed
 	all := make([]joined, texts)
 	for n := range all {
 		j, from := &all[n], -1
-		j.embeddings.Cols = embedding.Cols
+		j.table = embedding
 		for range pieces {
 			if from < 0 {
 				from = r.IntN(len(sources))
 			} else {
-				j.boundaries = append(j.boundaries, j.embeddings.Rows)
+				j.boundaries = append(j.boundaries, len(j.tokens))
 				from = (from + 1 + r.IntN(len(sources)-1)) % len(sources)
 			}
 			for range 6*window + r.IntN(2*window+1) {
-				token := tokens[from][read[from]%len(tokens[from])]
+				j.tokens = append(j.tokens, tokens[from][read[from]%len(tokens[from])])
 				read[from]++
-				j.embeddings.Data = append(j.embeddings.Data, embedding.Row(token)...)
-				j.embeddings.Rows++
 			}
 		}
 	}
 	return all, nil
 }
 
-// plantedTopics are as many topics as there are boundaries and one more, of so many
-// windows each, an axis a topic, and Gaussian noise on every token.
+// plantedTopics are topics of so many windows each, an axis a topic, and Gaussian noise
+// on every token.
 func plantedTopics(topics, windows, window, dim int, seed uint64) (j joined) {
 	const noise = 0.1
 	r := rand.New(rand.NewPCG(seed, 0x709))
 	axes := r.Perm(dim)[:topics]
-	j.embeddings = gaussian(topics*windows*window, dim, seed)
-	for i := range j.embeddings.Data {
-		j.embeddings.Data[i] *= noise
+	j.table = gaussian(topics*windows*window, dim, seed)
+	for i := range j.table.Data {
+		j.table.Data[i] *= noise
 	}
-	for t := range j.embeddings.Rows {
+	for t := range j.table.Rows {
 		topic := t / (windows * window)
-		j.embeddings.Row(t)[axes[topic]]++
+		j.table.Row(t)[axes[topic]]++
+		j.tokens = append(j.tokens, t)
 		if t%(windows*window) == 0 && t > 0 {
 			j.boundaries = append(j.boundaries, t)
 		}

@@ -78,12 +78,12 @@ func TestTextsAreJoined(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, err := joinTexts(lettersSubject(t), long, 2, pieces, window, 1)
-	if err != nil || !slices.Equal(texts[1].embeddings.Data, again[1].embeddings.Data) {
+	if err != nil || !slices.Equal(texts[1].tokens, again[1].tokens) {
 		t.Errorf("two of one seed differ: %v", err)
 	}
 	lengths := map[int]bool{}
 	for _, j := range texts {
-		x := j.embeddings
+		x := j.embeddings()
 		if len(x.Data) != x.Rows || x.Cols != 1 || len(j.boundaries) != pieces-1 {
 			t.Fatalf("%d×%d, %d boundaries", x.Rows, x.Cols, len(j.boundaries))
 		}
@@ -119,7 +119,7 @@ func TestSourcesAreReadOn(t *testing.T) {
 	}
 	var one strings.Builder
 	for _, j := range texts {
-		for _, v := range j.embeddings.Data {
+		for _, v := range j.embeddings().Data {
 			if v < 2 {
 				one.WriteByte("ab"[int(v)])
 			}
@@ -132,14 +132,15 @@ func TestSourcesAreReadOn(t *testing.T) {
 
 func TestPlantedTopics(t *testing.T) {
 	j := plantedTopics(3, 2, 4, 16, 1)
-	if j.embeddings.Rows != 24 || !slices.Equal(j.boundaries, []int{8, 16}) {
-		t.Fatalf("%d tokens, %v", j.embeddings.Rows, j.boundaries)
+	x := j.embeddings()
+	if x.Rows != 24 || !slices.Equal(j.boundaries, []int{8, 16}) {
+		t.Fatalf("%d tokens, %v", x.Rows, j.boundaries)
 	}
 	axes := map[int]bool{}
 	for topic := range 3 {
 		axis := -1
 		for token := range 8 {
-			for i, v := range j.embeddings.Row(topic*8 + token) {
+			for i, v := range x.Row(topic*8 + token) {
 				if v > 0.5 {
 					if token > 0 && i != axis {
 						t.Errorf("topic %d: axes %d and %d", topic, axis, i)

@@ -126,11 +126,11 @@ func plantedZ(topics, windows int) float64 {
 
 // halfFound is the greatest sensitivity at which half of the boundaries are found, which
 // is what a boundary's z is in the median.
-func halfFound(impl spec.Implementation, c spec.LongContextChunkConfig, j joined) (float64, error) {
-	low, high := 0.0, 16.0
+func halfFound(impl spec.Implementation, c spec.LongContextChunkConfig, j *joined) (float64, error) {
+	x, low, high := j.embeddings(), 0.0, 16.0
 	for range 12 {
 		c.BoundarySensitivity = (low + high) / 2
-		cuts, err := cutsOf(impl, c, j.embeddings)
+		cuts, err := cutsOf(impl, c, x)
 		if err != nil {
 			return 0, err
 		}
@@ -155,15 +155,16 @@ func (a *Audit) chunked(ctx context.Context, c spec.LongContextChunkConfig, text
 	const draws = 20
 	r := rand.New(rand.NewPCG(a.Seed, 0xc07))
 	k := &chunking{}
-	for _, j := range texts {
+	for i := range texts {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		cuts, err := cutsOf(a.Implementation, c, j.embeddings)
+		j := &texts[i]
+		cuts, err := cutsOf(a.Implementation, c, j.embeddings())
 		if err != nil {
 			return nil, err
 		}
-		tokens := j.embeddings.Rows
+		tokens := len(j.tokens)
 		k.forced += forced(cuts, c.MaxChunkSize)
 		k.module = append(k.module, match(cuts, j.boundaries, within))
 		k.fixed = append(k.fixed, match(fixedCuts(c.MaxChunkSize, tokens), j.boundaries, within))
@@ -187,6 +188,44 @@ func (k *chunking) row() []float64 {
 func (k *chunking) over(other []found, seed uint64) (float64, Interval) {
 	by := func(times []int) float64 { return summed(k.module, times).f1() - summed(other, times).f1() }
 	return by(nil), bootstrap(len(k.module), seed, "texts", by)
+}
+
+// Planted are so many topics, in embeddings of so many elements.
+const plantedCount, plantedDim = 40, 64
+
+// planted looks for boundaries between topics of 2 to 10 windows, and adds rows to a
+// curve. exact is whether by the defaults those of 6 windows up to the longest chunk are
+// all found, and no others. edge is what is found of topics of 5.
+func (a *Audit) planted(ctx context.Context, curve *Curve) (exact bool, edge found, err error) {
+	defaults := spec.DefaultLongContextChunkConfig()
+	exact = true
+	for windows := 2; windows <= 10; windows++ {
+		j := plantedTopics(plantedCount, windows, defaults.MinChunkSize, plantedDim, a.Seed)
+		long := defaults
+		long.MaxChunkSize = len(j.tokens) - 1 // which forces no cut but at the end
+		z, err := halfFound(a.Implementation, long, &j)
+		if err != nil {
+			return false, found{}, err
+		}
+		formula := plantedZ(plantedCount, windows)
+		for _, c := range []spec.LongContextChunkConfig{long, defaults} {
+			k, err := a.chunked(ctx, c, []joined{j}, 0)
+			if err != nil {
+				return false, found{}, err
+			}
+			m := k.module[0]
+			curve.add(append([]float64{float64(windows), float64(c.MaxChunkSize), c.BoundarySensitivity, formula, z}, k.row()...)...)
+			switch {
+			case c == long && formula < 0.95*c.BoundarySensitivity && m.right > 0:
+				return false, found{}, fmt.Errorf("%.0f boundaries are found between topics of %d windows, where z is %.2f and the threshold %v: the audit cannot be trusted", m.right, windows, formula, c.BoundarySensitivity)
+			case c == long && windows == 5:
+				edge = m
+			case c == defaults && windows >= 6 && windows*defaults.MinChunkSize <= c.MaxChunkSize:
+				exact = exact && m.right == m.boundaries && m.right == m.cuts
+			}
+		}
+	}
+	return exact, edge, nil
 }
 
 // topicBoundaries looks for boundaries that were planted between topics, and for those
@@ -213,37 +252,12 @@ func topicBoundaries(ctx context.Context, a *Audit, f *Finding) error {
 	f.Curve = &Curve{Columns: []string{"windows a topic, 0 of texts", "max_chunk_size", "boundary_sensitivity", "z by the formula", "z measured",
 		"recall %", "precision %", "F1 %", "cuts forced %", "F1 % of fixed chunks", "F1 % of drawn cuts"}}
 
-	const topics, dim = 40, 64
-	exact := true // of topics of 6 windows up to the longest chunk, by the defaults
-	var edge found
-	for windows := 2; windows <= 10; windows++ {
-		j := plantedTopics(topics, windows, window, dim, a.Seed)
-		long := defaults
-		long.MaxChunkSize = j.embeddings.Rows - 1 // which forces no cut but at the end
-		z, err := halfFound(a.Implementation, long, j)
-		if err != nil {
-			return err
-		}
-		formula := plantedZ(topics, windows)
-		for _, c := range []spec.LongContextChunkConfig{long, defaults} {
-			k, err := a.chunked(ctx, c, []joined{j}, 0)
-			if err != nil {
-				return err
-			}
-			m := k.module[0]
-			f.Curve.add(append([]float64{float64(windows), float64(c.MaxChunkSize), c.BoundarySensitivity, formula, z}, k.row()...)...)
-			switch {
-			case c == long && formula < 0.95*c.BoundarySensitivity && m.right > 0:
-				return fmt.Errorf("%.0f boundaries are found between topics of %d windows, where z is %.2f and the threshold %v: the audit cannot be trusted", m.right, windows, formula, c.BoundarySensitivity)
-			case c == long && windows == 5:
-				edge = m
-			case c == defaults && windows >= 6 && windows*window <= c.MaxChunkSize:
-				exact = exact && m.right == m.boundaries && m.right == m.cuts
-			}
-		}
+	exact, edge, err := a.planted(ctx, f.Curve)
+	if err != nil {
+		return err
 	}
 
-	const joins, pieces = 40, 10
+	const joins, pieces = 160, 10
 	texts, err := joinTexts(a.Subject, sources, joins, pieces, window, a.Seed)
 	if err != nil {
 		return err
@@ -271,7 +285,7 @@ func topicBoundaries(ctx context.Context, a *Audit, f *Finding) error {
 	f.Figure, f.Unit, f.Interval = &figure, "% F1 of boundaries between joined texts, by the defaults", &interval
 	byFixed, overFixed := byDefault.over(byDefault.fixed, a.Seed)
 	byDrawn, overDrawn := byDefault.over(byDefault.drawn, a.Seed)
-	f.Verdict = boundariesVerdict(exact, overFixed, overDrawn)
+	f.Verdict = boundariesVerdict(exact, interval, overFixed, overDrawn)
 	planted := "are not all found"
 	if exact {
 		planted = "are found exactly"
@@ -279,19 +293,20 @@ func topicBoundaries(ctx context.Context, a *Audit, f *Finding) error {
 	f.Note = fmt.Sprintf("planted: %d topics, each an axis of %d and noise, in whole windows of %d tokens; of 6 to %d windows all boundaries, and no others, %s by the defaults. "+
 		"Of n topics of T windows a boundary's z is √(n(T−1)/(n−1)) at most, for the boundaries themselves make up the deviation: the threshold %v needs T of 5, of which %.0f%% are found, and shorter topics have none to find. Topics longer than %d windows are cut by force. "+
 		"Texts: %d, each of %d pieces of 6 to 8 windows of tokens, of %s (%s), as rows of the model's embedding; a cut is right up to one window, %d tokens, from a boundary, and a boundary has one cut. By the defaults %.0f of %.0f boundaries are found by %.0f cuts, %.0f%% of which are forced: F1 is that of fixed chunks of %d tokens %+.1f points (%s), and that of as many drawn cuts between windows %+.1f (%s). The best sensitivity of the curve is %v, F1 %.1f%%",
-		topics, dim, window, defaults.MaxChunkSize/window, planted, defaults.BoundarySensitivity, edge.recall(), defaults.MaxChunkSize/window,
+		plantedCount, plantedDim, window, defaults.MaxChunkSize/window, planted, defaults.BoundarySensitivity, edge.recall(), defaults.MaxChunkSize/window,
 		joins, pieces, kind, sourceNames(sources), window, m.right, m.boundaries, m.cuts, share100(byDefault.forced, m.cuts),
 		defaults.MaxChunkSize, byFixed, overFixed.Text("%+.1f"), byDrawn, overDrawn.Text("%+.1f"), bestAt, best)
 	return nil
 }
 
-// boundariesVerdict is supported where planted boundaries are found, and those of texts
-// better than without looking. Where only the former are, it depends on the texts.
-func boundariesVerdict(exact bool, overFixed, overDrawn Interval) Verdict {
+// boundariesVerdict is supported where planted boundaries are found, and between texts an
+// F1 of more than half, and more than without looking. Where only the former are, it
+// depends on the texts.
+func boundariesVerdict(exact bool, f1, overFixed, overDrawn Interval) Verdict {
 	switch {
 	case !exact:
 		return Refuted
-	case overFixed.Low > 0 && overDrawn.Low > 0:
+	case f1.Low > 50 && overFixed.Low > 0 && overDrawn.Low > 0:
 		return Supported
 	}
 	return Conditional

@@ -89,8 +89,8 @@ func TestPlantedZ(t *testing.T) {
 	// Of few topics, what is measured.
 	c := spec.DefaultLongContextChunkConfig()
 	j := plantedTopics(5, 4, c.MinChunkSize, 64, 1)
-	c.MaxChunkSize = j.embeddings.Rows - 1
-	if got, err := halfFound(fast.Implementation(), c, j); err != nil || math.Abs(got-plantedZ(5, 4)) > 0.05 {
+	c.MaxChunkSize = len(j.tokens) - 1
+	if got, err := halfFound(fast.Implementation(), c, &j); err != nil || math.Abs(got-plantedZ(5, 4)) > 0.05 {
 		t.Errorf("%v, %v; the formula says %v", got, err, plantedZ(5, 4))
 	}
 }
@@ -218,18 +218,18 @@ func TestTheBoundariesVerdictIsMeasured(t *testing.T) {
 			m, err := honest(config)
 			return chunksOtherwise{m, c.change}, err
 		}
-		f := &Finding{}
-		if err := topicBoundaries(context.Background(), chunkAudit(t, impl), f); err != nil || f.Verdict != Refuted {
-			t.Errorf("%s: %v, %v", c.name, err, f.Verdict)
+		if exact, _, err := traceAudit(t, impl).planted(context.Background(), &Curve{}); err != nil || exact {
+			t.Errorf("%s: exact %t, %v", c.name, exact, err)
 		}
 	}
+	half, less := Interval{Low: 51, High: 60}, Interval{Low: 49, High: 60}
 	over, not := Interval{Low: 1, High: 2}, Interval{Low: -1, High: 2}
 	for _, c := range []struct {
-		exact        bool
-		fixed, drawn Interval
-		want         Verdict
-	}{{true, over, over, Supported}, {true, over, not, Conditional}, {true, not, over, Conditional}, {false, over, over, Refuted}} {
-		if got := boundariesVerdict(c.exact, c.fixed, c.drawn); got != c.want {
+		exact            bool
+		f1, fixed, drawn Interval
+		want             Verdict
+	}{{true, half, over, over, Supported}, {true, half, over, not, Conditional}, {true, half, not, over, Conditional}, {true, less, over, over, Conditional}, {false, half, over, over, Refuted}} {
+		if got := boundariesVerdict(c.exact, c.f1, c.fixed, c.drawn); got != c.want {
 			t.Errorf("%v: %v", c, got)
 		}
 	}
