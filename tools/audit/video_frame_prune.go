@@ -229,12 +229,12 @@ func ascend(places []int, n int) bool {
 }
 
 // The claim, in % of tokens.
-const leastRemoved, mostRemoved = 60, 80
+const leastPruned, mostPruned = 60, 80
 
 // prunesWell reports whether as much goes as the page says, or more, at an error that is
 // less than without looking.
 func prunesWell(removed float64, overWhole, overDrawn Interval) bool {
-	return removed >= leastRemoved && overWhole.Low > 0 && overDrawn.Low > 0
+	return removed >= leastPruned && overWhole.Low > 0 && overDrawn.Low > 0
 }
 
 // videoTokens prunes clips, shows them from what is kept, and counts tokens and errors.
@@ -290,7 +290,7 @@ func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 				f.Curve.add(float64(n+1), still, threshold, ratio, 100*float64(len(k.frames()))/float64(x.Heads), removed(k),
 					rmse(squares), rmse(k.squares(x, across, true)), rmse(whole), rmse(drawn))
 				setting := fmt.Sprintf("%v/%v", threshold, ratio)
-				if removed(k) >= leastRemoved && removed(k) <= mostRemoved {
+				if removed(k) >= leastPruned && removed(k) <= mostPruned {
 					within = append(within, setting)
 				}
 				byWhole, overWhole := nearer(squares, whole, a.Seed)
@@ -327,7 +327,7 @@ func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 		case spec.KindOf(err) != spec.Unsupported:
 			return err
 		}
-		note += fmt.Sprintf("; %d to %d%% go at %s; the claim holds at %s", leastRemoved, mostRemoved, orNone(within), orNone(holds))
+		note += fmt.Sprintf("; %d to %d%% go at %s; the claim holds at %s", leastPruned, mostPruned, orNone(within), orNone(holds))
 		if still >= 50 {
 			fixed = append(fixed, note)
 		} else {
@@ -346,7 +346,7 @@ func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 	f.Note = fmt.Sprintf("%d %s in patches of %d×%d; by the defaults the claim holds for %d: %d%% or more go, and what is shown of the rest is nearer to the clip than as many tokens of whole frames at even distances, and of drawn patches in as many frames. It depends on whether the camera moves. "+
 		"Most patches change by less than %d levels a frame: %s. They do not: %s. "+
 		"Settings are motion_threshold/spatial_prune_ratio; at 0 there is no spatial stage. A patch is shown as last kept; one that never was flat, as the nearest that is kept. Intervals are bootstraps over runs of eight frames",
-		len(clips), source, clipPatch, clipPatch, byDefault, leastRemoved, stillLevels, orNone(fixed), orNone(moving))
+		len(clips), source, clipPatch, clipPatch, byDefault, leastPruned, stillLevels, orNone(fixed), orNone(moving))
 	return nil
 }
 
