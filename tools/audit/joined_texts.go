@@ -60,7 +60,7 @@ func readSources(dir string) ([]textSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	sums, err := solutions(filepath.Join(dir, filepath.FromSlash(dataTunedText)))
+	sums, err := solutions(dir)
 	if err != nil {
 		return nil, err
 	}
