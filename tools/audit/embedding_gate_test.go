@@ -250,8 +250,8 @@ func (g gateOtherwise) Gate(dst *spec.GatedEmbeddings, x spec.Matrix) error {
 	return err
 }
 
-// gateAlone is a module without weights that can be set.
-type gateAlone struct{ spec.EmbeddingGate }
+// unsetGate is a module without weights that can be set.
+type unsetGate struct{ spec.EmbeddingGate }
 
 func gating(wrap func(spec.EmbeddingGate) spec.EmbeddingGate, variants ...spec.Variant) spec.Implementation {
 	impl := fast.Implementation()
@@ -282,7 +282,7 @@ func TestTheRoutingVerdictIsMeasured(t *testing.T) {
 		{"all to text", func(m spec.EmbeddingGate) spec.EmbeddingGate {
 			return gateOtherwise{m, func(r []int32) []int32 { clear(r); return r }}
 		}, Refuted, 24},
-		{"no weights", func(m spec.EmbeddingGate) spec.EmbeddingGate { return gateAlone{m} }, Unmeasured, 0},
+		{"no weights", func(m spec.EmbeddingGate) spec.EmbeddingGate { return unsetGate{m} }, Unmeasured, 0},
 	} {
 		f := &Finding{}
 		err := gateRouting(context.Background(), gateAudit(t, gating(c.wrap, spec.Documented)), f)
