@@ -231,7 +231,7 @@ func (a *Audit) planted(ctx context.Context, curve *Curve) (exact bool, edge fou
 // topicBoundaries looks for boundaries that were planted between topics, and for those
 // between texts that were joined.
 func topicBoundaries(ctx context.Context, a *Audit, f *Finding) error {
-	sources, kind := drawnSources(a.Seed), "drawn texts"
+	sources, kind := drawnSources(a.Seed), "drawn: "
 	if a.Data != "" {
 		var err error
 		sources, err = readSources(a.Data)
@@ -242,7 +242,7 @@ func topicBoundaries(ctx context.Context, a *Audit, f *Finding) error {
 		if err != nil {
 			return err
 		}
-		kind = "texts"
+		kind = ""
 		for _, s := range sources {
 			f.Evidence = append(f.Evidence, s.name)
 		}
@@ -292,7 +292,7 @@ func topicBoundaries(ctx context.Context, a *Audit, f *Finding) error {
 	}
 	f.Note = fmt.Sprintf("planted: %d topics, each an axis of %d and noise, in whole windows of %d tokens; of 6 to %d windows all boundaries, and no others, %s by the defaults. "+
 		"Of n topics of T windows a boundary's z is √(n(T−1)/(n−1)) at most, for the boundaries themselves make up the deviation: the threshold %v needs T of 5, of which %.0f%% are found, and shorter topics have none to find. Topics longer than %d windows are cut by force. "+
-		"Texts: %d, each of %d pieces of 6 to 8 windows of tokens, of %s (%s), as rows of the model's embedding; a cut is right up to one window, %d tokens, from a boundary, and a boundary has one cut. By the defaults %.0f of %.0f boundaries are found by %.0f cuts, %.0f%% of which are forced: F1 is that of fixed chunks of %d tokens %+.1f points (%s), and that of as many drawn cuts between windows %+.1f (%s). The best sensitivity of the curve is %v, F1 %.1f%%",
+		"Texts: %d, each of %d pieces of 6 to 8 windows of tokens, %s%s, as rows of the model's embedding; a cut is right up to one window, %d tokens, from a boundary, and a boundary has one cut. By the defaults %.0f of %.0f boundaries are found by %.0f cuts, %.0f%% of which are forced: F1 is that of fixed chunks of %d tokens %+.1f points (%s), and that of as many drawn cuts between windows %+.1f (%s). The best sensitivity of the curve is %v, F1 %.1f%%",
 		plantedCount, plantedDim, window, defaults.MaxChunkSize/window, planted, defaults.BoundarySensitivity, edge.recall(), defaults.MaxChunkSize/window,
 		joins, pieces, kind, sourceNames(sources), window, m.right, m.boundaries, m.cuts, share100(byDefault.forced, m.cuts),
 		defaults.MaxChunkSize, byFixed, overFixed.Text("%+.1f"), byDrawn, overDrawn.Text("%+.1f"), bestAt, best)
