@@ -137,6 +137,9 @@ func TestTopicBoundariesOfDrawnTexts(t *testing.T) {
 		if formula, measured := row[3], row[4]; math.Abs(measured-formula) > 0.02*formula {
 			t.Errorf("%v windows: z %v, by the formula %v", row[0], measured, formula)
 		}
+		if free := row[1] > 512; free && row[0] == 5 && !strings.Contains(f.Note, fmt.Sprintf("of 5, of which %.0f%% are found", row[5])) {
+			t.Errorf("%s, want %v", f.Note, row)
+		}
 		if free := row[1] > 512; free && (row[0] <= 4 && row[5] != 0 || row[0] >= 6 && row[7] != 100) {
 			t.Errorf("%v", row)
 		}
