@@ -23,6 +23,7 @@ import (
 
 	"github.com/squishspec/squishspec/llama"
 	"github.com/squishspec/squishspec/llama/tiny"
+	"github.com/squishspec/squishspec/tools/training"
 )
 
 // shape is that of the embedded models: 143,808 parameters. The matrices' axes are
@@ -32,11 +33,11 @@ var shape = llama.Config{
 	RoPE: llama.Interleaved, RoPEBase: 10000, Epsilon: 1e-5, Tied: true,
 }
 
-// training is the recipe of the embedded model, tuning that of the tuned one.
+// modelRecipe is that of the embedded model, tuningRecipe that of the tuned one.
 // Their texts are those of seeds that begin at 2³² and at 2³³.
 var (
-	training = recipe{Seed: 1 << 32, Steps: 5000, Batch: 32, Peak: 6e-3, Warmup: 200, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
-	tuning   = recipe{Seed: 1 << 33, Steps: 400, Batch: 32, Peak: 1e-3, Warmup: 20, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
+	modelRecipe  = training.Recipe{Seed: 1 << 32, Steps: 5000, Batch: 32, Peak: 6e-3, Warmup: 200, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
+	tuningRecipe = training.Recipe{Seed: 1 << 33, Steps: 400, Batch: 32, Peak: 1e-3, Warmup: 20, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
 )
 
 type options struct {
@@ -77,7 +78,7 @@ func train(ctx context.Context, o options, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	steps := t.recipe.Steps
+	steps := t.Recipe.Steps
 	if o.Steps > 0 {
 		steps = min(steps, o.Steps)
 	}
@@ -89,10 +90,10 @@ func train(ctx context.Context, o options, progress io.Writer) error {
 			return err
 		}
 	}
-	if err := write(filepath.Join(o.Out, name), t.file(t.weights)); err != nil {
+	if err := write(filepath.Join(o.Out, name), t.File()); err != nil {
 		return err
 	}
-	if t.step < t.recipe.Steps {
+	if t.Step < t.Recipe.Steps {
 		return nil
 	}
 	return os.Remove(checkpoint)
@@ -100,17 +101,16 @@ func train(ctx context.Context, o options, progress io.Writer) error {
 
 // beginTraining returns the training of the embedded model. It makes the tokenizer,
 // in place of the embedded one, which it may be about to replace.
-func beginTraining() (*trainer, error) {
+func beginTraining() (*training.Trainer, error) {
 	v, err := llama.ParseVocabulary("tokenizer", tiny.VocabularyBytes())
 	if err != nil {
 		return nil, err
 	}
-	l := newLayout(shape)
-	return newTrainer(l, l.initial(training.Seed), training, tiny.Base, v), nil
+	return training.NewText(shape, modelRecipe, tiny.Base, v), nil
 }
 
 // beginTuning returns the training of the tuned model, from the embedded one.
-func beginTuning() (*trainer, error) {
+func beginTuning() (*training.Trainer, error) {
 	v, err := tiny.Vocabulary()
 	if err != nil {
 		return nil, err
@@ -119,25 +119,24 @@ func beginTuning() (*trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, weights := parametersOf(m)
-	return newTrainer(l, weights, tuning, tiny.Variant, v), nil
+	return training.TuneText(m, tuningRecipe, tiny.Variant, v), nil
 }
 
 // run resumes a training from its checkpoint, if there is one, and takes the steps
 // that are left. Interrupted, it leaves a checkpoint and returns an error.
-func run(ctx context.Context, t *trainer, steps, every int, checkpoint string, progress io.Writer) error {
+func run(ctx context.Context, t *training.Trainer, steps, every int, checkpoint string, progress io.Writer) error {
 	data, err := os.ReadFile(checkpoint)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return err
 	default:
-		if err := t.resume(data); err != nil {
+		if err := t.Resume(data); err != nil {
 			return fmt.Errorf("%s: %w", checkpoint, err)
 		}
 	}
 	save := func() error {
-		data, err := t.checkpoint()
+		data, err := t.Checkpoint()
 		if err == nil {
 			err = write(checkpoint, data)
 		}
@@ -147,33 +146,33 @@ func run(ctx context.Context, t *trainer, steps, every int, checkpoint string, p
 	if f, ok := progress.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		bar = progressbar.NewOptions(steps, progressbar.OptionSetWriter(progress), progressbar.OptionShowCount(),
 			progressbar.OptionClearOnFinish(), progressbar.OptionSetElapsedTime(true), progressbar.OptionSetPredictTime(true))
-		bar.Set(t.step)
+		bar.Set(t.Step)
 	}
-	var sum result
-	for since := t.step; t.step < steps; {
-		r, err := t.next()
+	var sum training.Result
+	for since := t.Step; t.Step < steps; {
+		r, err := t.Next()
 		if err != nil {
 			return err
 		}
-		sum.loss, sum.bound = sum.loss+r.loss, sum.bound+r.bound
+		sum.Loss, sum.Bound = sum.Loss+r.Loss, sum.Bound+r.Bound
 		if bar != nil {
 			bar.Add(1)
 		}
-		if ctx.Err() != nil || t.step%every == 0 || t.step == steps {
+		if ctx.Err() != nil || t.Step%every == 0 || t.Step == steps {
 			if err := save(); err != nil {
 				return err
 			}
-			n := float64(t.step - since)
-			line := fmt.Sprintf("step %d: loss %.4f, %.4f above the grammar's own", t.step, sum.loss/n, (sum.loss-sum.bound)/n)
+			n := float64(t.Step - since)
+			line := fmt.Sprintf("step %d: loss %.4f, %.4f above the grammar's own", t.Step, sum.Loss/n, (sum.Loss-sum.Bound)/n)
 			if bar != nil {
 				bar.Describe(line)
 			} else {
 				fmt.Fprintln(progress, line)
 			}
-			since, sum = t.step, result{}
+			since, sum = t.Step, training.Result{}
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("interrupted: the same command goes on from step %d", t.step)
+			return fmt.Errorf("interrupted: the same command goes on from step %d", t.Step)
 		}
 	}
 	if bar != nil {

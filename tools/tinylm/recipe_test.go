@@ -1,12 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"math"
 	"testing"
 
-	"github.com/squishspec/squishspec/llama"
 	"github.com/squishspec/squishspec/llama/tiny"
+	"github.com/squishspec/squishspec/tools/training"
 )
 
 // TestNoTextOfATrainingIsEvaluated draws all text of both trainings, which takes most
@@ -28,9 +27,9 @@ func TestNoTextOfATrainingIsEvaluated(t *testing.T) {
 		note(tiny.Variant.Paragraphs(1000+seed, 500), 1000+seed)
 	}
 	for _, tr := range []struct {
-		recipe
+		training.Recipe
 		*tiny.Grammar
-	}{{training, tiny.Base}, {tuning, tiny.Variant}} {
+	}{{modelRecipe, tiny.Base}, {tuningRecipe, tiny.Variant}} {
 		for step := range uint64(tr.Steps) {
 			for _, p := range tr.Paragraphs(tr.Seed+step, tr.Batch) {
 				if seed, twice := seeds[p]; twice {
@@ -52,38 +51,19 @@ func TestStepsFromTheEmbeddedWeights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr.recipe = recipe{Seed: 1 << 34, Steps: 50, Batch: 1, Peak: 3e-3, Warmup: 5, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
+	tr.Recipe = training.Recipe{Seed: 1 << 34, Steps: 50, Batch: 1, Peak: 3e-3, Warmup: 5, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
 	sum := 0.0
-	for tr.step < 50 {
-		r, err := tr.next()
+	for tr.Step < 50 {
+		r, err := tr.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if tr.step > 40 {
-			sum += r.loss / 10
+		if tr.Step > 40 {
+			sum += r.Loss / 10
 		}
 	}
 	t.Logf("%.6f", sum)
 	if !(math.Abs(sum-want) < tolerance) {
 		t.Errorf("the last steps lost %.5f nats a token, want %.5f ± %v", sum, want, tolerance)
-	}
-}
-
-// TestTheEmbeddedModelsAreOfTheTrainersShape, and what the trainer writes of them is
-// read as the same weights.
-func TestTheEmbeddedModelsAreOfTheTrainersShape(t *testing.T) {
-	for _, load := range []func() (*llama.Model, error){tiny.Model, tiny.Tuned} {
-		m, err := load()
-		if err != nil {
-			t.Fatal(err)
-		}
-		l, weights := parametersOf(m)
-		if l.config != shape {
-			t.Errorf("got %+v, want %+v", l.config, shape)
-		}
-		_, again := parametersOf(readModel(t, l.file(weights)))
-		if !bytes.Equal(bytesOf(weights), bytesOf(again)) {
-			t.Error("other weights")
-		}
 	}
 }

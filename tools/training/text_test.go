@@ -1,10 +1,12 @@
-package main
+package training
 
 import (
+	"bytes"
 	"math"
 	"math/rand/v2"
 	"testing"
 
+	"github.com/squishspec/squishspec/internal/ordered"
 	"github.com/squishspec/squishspec/llama"
 	"github.com/squishspec/squishspec/llama/tiny"
 )
@@ -17,7 +19,7 @@ var small = llama.Config{Dim: 12, Hidden: 10, Layers: 2, Heads: 3, KVHeads: 1, H
 func random(l *layout) []float64 {
 	r := rand.New(rand.NewPCG(5, 5))
 	p := make([]float64, l.size)
-	for _, t := range l.tensors() {
+	for _, t := range l.tensors {
 		for i := range of(t, p) {
 			if t.rows == 1 {
 				of(t, p)[i] = 1 + r.NormFloat64()/4
@@ -29,10 +31,10 @@ func random(l *layout) []float64 {
 	return p
 }
 
-func transposedOf[F Float](l *layout, p []F) []F {
+func transposedOf[F ordered.Float](l *layout, p []F) []F {
 	out := make([]F, len(p))
-	for _, t := range l.tensors() {
-		transpose(of(t, out), of(t, p), t.rows, t.cols)
+	for _, t := range l.tensors {
+		ordered.Transpose(of(t, out), of(t, p), t.rows, t.cols)
 	}
 	return out
 }
@@ -41,13 +43,13 @@ var someTokens = []int{1, 5, 9, 5, 16, 0, 3, 3, 9, 2, 1}
 
 // TestGradientIsTheSlope compares with central differences, for every parameter.
 func TestGradientIsTheSlope(t *testing.T) {
-	l := newLayout(small)
-	p := random(l)
-	n := newNetwork[float64](l)
+	l := newTextLayout(small)
+	p := random(&l.layout)
+	n := newTextNetwork[float64](l)
 	gradient := make([]float64, l.size)
-	n.gradient(p, transposedOf(l, p), gradient, someTokens)
+	n.gradient(p, transposedOf(&l.layout, p), gradient, someTokens)
 	const step = 1e-5
-	for kind, where := range l.tensors() {
+	for kind, where := range l.tensors {
 		largest := 0.0
 		for i := where.at; i < where.at+where.size(); i++ {
 			was := p[i]
@@ -70,16 +72,16 @@ func TestGradientIsTheSlope(t *testing.T) {
 }
 
 func TestGradientsOfTextsAddUp(t *testing.T) {
-	l := newLayout(small)
-	p := random(l)
-	transposed := transposedOf(l, p)
+	l := newTextLayout(small)
+	p := random(&l.layout)
+	transposed := transposedOf(&l.layout, p)
 	both, apart := make([]float64, l.size), make([]float64, l.size)
-	n := newNetwork[float64](l)
+	n := newTextNetwork[float64](l)
 	n.gradient(p, transposed, both, someTokens)
 	n.gradient(p, transposed, both, someTokens[:4])
-	newNetwork[float64](l).gradient(p, transposed, apart, someTokens[:4]) // with no trace of the longer one
+	newTextNetwork[float64](l).gradient(p, transposed, apart, someTokens[:4]) // with no trace of the longer one
 	once := make([]float64, l.size)
-	newNetwork[float64](l).gradient(p, transposed, once, someTokens)
+	newTextNetwork[float64](l).gradient(p, transposed, once, someTokens)
 	for i := range both {
 		if d := math.Abs(both[i] - once[i] - apart[i]); !(d < 1e-12*(1+math.Abs(both[i]))) {
 			t.Fatalf("parameter %d: %v, want %v", i, both[i], once[i]+apart[i])
@@ -87,9 +89,15 @@ func TestGradientsOfTextsAddUp(t *testing.T) {
 	}
 }
 
+// shape is that of the embedded models.
+var shape = llama.Config{
+	Dim: 64, Hidden: 128, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 512, Context: 256,
+	RoPE: llama.Interleaved, RoPEBase: 10000, Epsilon: 1e-5, Tied: true,
+}
+
 // TestLossIsThatOfPackageLlama: what is trained is what runs.
 func TestLossIsThatOfPackageLlama(t *testing.T) {
-	l := newLayout(shape)
+	l := newTextLayout(shape)
 	p := l.initial(3)
 	r := rand.New(rand.NewPCG(6, 6))
 	for i := range p {
@@ -121,17 +129,17 @@ func TestLossIsThatOfPackageLlama(t *testing.T) {
 		for i, v := range p {
 			wide[i] = float64(v)
 		}
-		if got := newNetwork[float64](l).forward(wide, tokens); !(math.Abs(got-want) < 1e-10*want) {
+		if got := newTextNetwork[float64](l).forward(wide, tokens); !(math.Abs(got-want) < 1e-10*want) {
 			t.Errorf("float64: got %v, want %v", got, want)
 		}
-		if got := newNetwork[float32](l).forward(p, tokens); !(math.Abs(got-want) < 1e-5*want) {
+		if got := newTextNetwork[float32](l).forward(p, tokens); !(math.Abs(got-want) < 1e-5*want) {
 			t.Errorf("float32: got %v, want %v", got, want)
 		}
 	}
 }
 
 func TestParametersAreThoseOfTheFile(t *testing.T) {
-	l := newLayout(shape)
+	l := newTextLayout(shape)
 	p := l.initial(4)
 	same, back := parametersOf(readModel(t, l.file(p)))
 	if same.config != l.config || l.size != 143_808 || len(back) != len(p) {
@@ -144,39 +152,30 @@ func TestParametersAreThoseOfTheFile(t *testing.T) {
 	}
 }
 
-// TestProductIsItsDefinition for sizes around the blocks.
-func TestProductIsItsDefinition(t *testing.T) {
-	r := rand.New(rand.NewPCG(7, 7))
-	some := func(n int) []float32 {
-		x := make([]float32, n)
-		for i := range x {
-			x[i] = float32(r.NormFloat64())
+// TestTheEmbeddedModelsAreOfTheTrainersShape, and what the trainer writes of them is
+// read as the same weights.
+func TestTheEmbeddedModelsAreOfTheTrainersShape(t *testing.T) {
+	for _, load := range []func() (*llama.Model, error){tiny.Model, tiny.Tuned} {
+		m, err := load()
+		if err != nil {
+			t.Fatal(err)
 		}
-		return x
-	}
-	for n := range 6 {
-		for rows := range 10 {
-			for _, cols := range []int{0, 1, 2, 7} {
-				x, w, before := some(n*cols), some(rows*cols), some(n*rows)
-				for _, add := range []bool{false, true} {
-					dst := append([]float32(nil), before...)
-					product(dst, x, w, n, rows, cols, add)
-					for i := range n {
-						for k := range rows {
-							var want float32
-							for j := range cols {
-								want += float32(x[i*cols+j] * w[k*cols+j])
-							}
-							if add {
-								want += before[i*rows+k]
-							}
-							if got := dst[i*rows+k]; got != want {
-								t.Fatalf("(%d, %d)·(%d, %d)ᵀ, add %v: element %d, %d: got %v, want %v", n, cols, rows, cols, add, i, k, got, want)
-							}
-						}
-					}
-				}
-			}
+		l, weights := parametersOf(m)
+		if l.config != shape {
+			t.Errorf("got %+v, want %+v", l.config, shape)
+		}
+		_, again := parametersOf(readModel(t, l.file(weights)))
+		if !bytes.Equal(bytesOf(weights), bytesOf(again)) {
+			t.Error("other weights")
 		}
 	}
+}
+
+func readModel(t *testing.T, data []byte) *llama.Model {
+	t.Helper()
+	m, err := llama.ReadLlama2C("test", bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

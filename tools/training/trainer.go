@@ -1,4 +1,7 @@
-package main
+// Package training trains small models so that the same recipe gives the same weights,
+// bit by bit on amd64, whatever the number of processors: Text of package llama's
+// models, and Images of package vision's.
+package training
 
 import (
 	"bytes"
@@ -10,16 +13,15 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/squishspec/squishspec/llama"
-	"github.com/squishspec/squishspec/llama/tiny"
+	"github.com/squishspec/squishspec/internal/ordered"
 	"github.com/squishspec/squishspec/spec/wire"
 )
 
-// A recipe is all that decides the weights, with those it begins from.
-type recipe struct {
-	Seed   uint64  // of step s, Seed + s: its text
+// A Recipe is all that decides the weights, with those it begins from.
+type Recipe struct {
+	Seed   uint64  // of step s, Seed + s: its examples
 	Steps  int     // of optimisation
-	Batch  int     // paragraphs a step
+	Batch  int     // examples a step
 	Peak   float64 // learning rate: linear from 0 to here, then half a cosine down to 0
 	Warmup int     // steps
 	Decay  float64 // of matrices, in units of the learning rate
@@ -32,33 +34,46 @@ type recipe struct {
 // sums are added in order: the number of processors changes nothing.
 const shards = 8
 
-// endOfText is the token behind a text: llama2.c's BOS, which begins the next one.
-const endOfText = 1
+// A task is what is learnt, and computes one step's examples at a time.
+type task interface {
+	// draw makes the examples of a step.
+	draw(r Recipe, step int) (batch, error)
+	// gradient adds the gradient of an example's loss, computed with what a shard has,
+	// and returns the loss. Transposed holds the matrices of parameters transposed.
+	gradient(shard int, parameters, transposed, gradient []float32, example int) float64
+	// file is what a model's parameters are stored as.
+	file(parameters []float32) []byte
+}
 
-// A trainer is a training at some step.
-type trainer struct {
+// A batch is how many examples a step has, how many terms their losses are sums of,
+// and what the best model's would be, 0 where nobody knows.
+type batch struct {
+	examples, terms int
+	bound           float64
+}
+
+// A Trainer is a training at some step.
+type Trainer struct {
+	Recipe Recipe
+	Step   int
+	task   task
 	*layout
-	recipe     recipe
-	grammar    *tiny.Grammar
-	vocabulary *llama.Vocabulary
 
-	step                   int
 	weights, first, second []float32 // parameters, means of gradients and of their squares
 
-	networks   [shards]*network[float32]
 	gradients  [shards][]float32
 	losses     [shards]float64
 	transposed []float32
 	matrix     []bool // whether a parameter is of one, which decays
 }
 
-func newTrainer(l *layout, weights []float32, r recipe, g *tiny.Grammar, v *llama.Vocabulary) *trainer {
-	t := &trainer{layout: l, recipe: r, grammar: g, vocabulary: v, weights: weights}
+func newTrainer(k task, l *layout, weights []float32, r Recipe) *Trainer {
+	t := &Trainer{Recipe: r, task: k, layout: l, weights: weights}
 	t.first, t.second, t.transposed, t.matrix = make([]float32, l.size), make([]float32, l.size), make([]float32, l.size), make([]bool, l.size)
 	for i := range shards {
-		t.networks[i], t.gradients[i] = newNetwork[float32](l), make([]float32, l.size)
+		t.gradients[i] = make([]float32, l.size)
 	}
-	for _, m := range l.tensors() {
+	for _, m := range l.tensors {
 		for i := range of(m, t.matrix) {
 			of(m, t.matrix)[i] = m.rows > 1
 		}
@@ -66,28 +81,21 @@ func newTrainer(l *layout, weights []float32, r recipe, g *tiny.Grammar, v *llam
 	return t
 }
 
-// A result is of one step: the mean negative log-likelihood of a token, and what the
-// grammar itself would have had.
-type result struct{ loss, bound float64 }
+// File is what the model is stored as, as it is now.
+func (t *Trainer) File() []byte { return t.task.file(t.weights) }
 
-// next takes a step.
-func (t *trainer) next() (result, error) {
-	paragraphs := t.grammar.Paragraphs(t.recipe.Seed+uint64(t.step), t.recipe.Batch)
-	texts, count, logProb := make([][]int, len(paragraphs)), 0, 0.0
-	for i, p := range paragraphs {
-		texts[i] = append(t.vocabulary.Encode(p), endOfText)
-		count += len(texts[i]) - 1
-		if len(texts[i]) > t.config.Context+1 {
-			return result{}, fmt.Errorf("step %d: a paragraph has %d tokens, more than the context", t.step, len(texts[i]))
-		}
-		l, err := t.grammar.LogProb(p)
-		if err != nil {
-			return result{}, err
-		}
-		logProb += l
+// A Result is of one step: the mean loss of a term, a token or an image, and what the
+// best model would have had, 0 where nobody knows.
+type Result struct{ Loss, Bound float64 }
+
+// Next takes a step.
+func (t *Trainer) Next() (Result, error) {
+	drawn, err := t.task.draw(t.Recipe, t.Step)
+	if err != nil {
+		return Result{}, fmt.Errorf("step %d: %w", t.Step, err)
 	}
-	for _, m := range t.tensors() {
-		transpose(of(m, t.transposed), of(m, t.weights), m.rows, m.cols)
+	for _, m := range t.tensors {
+		ordered.Transpose(of(m, t.transposed), of(m, t.weights), m.rows, m.cols)
 	}
 	var taken atomic.Int64
 	var rest sync.WaitGroup
@@ -96,8 +104,8 @@ func (t *trainer) next() (result, error) {
 			for i := int(taken.Add(1)) - 1; i < shards; i = int(taken.Add(1)) - 1 {
 				clear(t.gradients[i])
 				t.losses[i] = 0
-				for _, text := range texts[i*len(texts)/shards : (i+1)*len(texts)/shards] {
-					t.losses[i] += t.networks[i].gradient(t.weights, t.transposed, t.gradients[i], text)
+				for example := i * drawn.examples / shards; example < (i+1)*drawn.examples/shards; example++ {
+					t.losses[i] += t.task.gradient(i, t.weights, t.transposed, t.gradients[i], example)
 				}
 			}
 		})
@@ -106,29 +114,29 @@ func (t *trainer) next() (result, error) {
 	loss := t.losses[0]
 	for i := 1; i < shards; i++ {
 		loss += t.losses[i]
-		addScaled(t.gradients[0], 1, t.gradients[i])
+		ordered.AddScaled(t.gradients[0], 1, t.gradients[i])
 	}
-	r := result{loss / float64(count), -logProb / float64(count)}
+	r := Result{loss / float64(drawn.terms), drawn.bound / float64(drawn.terms)}
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return r, fmt.Errorf("step %d: the loss is %v", t.step, loss)
+		return r, fmt.Errorf("step %d: the loss is %v", t.Step, loss)
 	}
-	t.update(t.gradients[0], 1/float64(count))
-	t.step++
+	t.update(t.gradients[0], 1/float64(drawn.terms))
+	t.Step++
 	return r, nil
 }
 
 // rate is the learning rate of the step to take.
-func (t *trainer) rate() float64 {
-	r := t.recipe
-	if t.step < r.Warmup {
-		return r.Peak * float64(t.step+1) / float64(r.Warmup)
+func (t *Trainer) rate() float64 {
+	r := t.Recipe
+	if t.Step < r.Warmup {
+		return r.Peak * float64(t.Step+1) / float64(r.Warmup)
 	}
-	return r.Peak / 2 * (1 + math.Cos(math.Pi*float64(t.step-r.Warmup)/float64(max(1, r.Steps-r.Warmup))))
+	return r.Peak / 2 * (1 + math.Cos(math.Pi*float64(t.Step-r.Warmup)/float64(max(1, r.Steps-r.Warmup))))
 }
 
 // update is AdamW's, of the scaled gradient.
-func (t *trainer) update(gradient []float32, scale float64) {
-	r := t.recipe
+func (t *Trainer) update(gradient []float32, scale float64) {
+	r := t.Recipe
 	squares := 0.0
 	for _, g := range gradient {
 		squares += float64(float64(g) * float64(g))
@@ -138,8 +146,8 @@ func (t *trainer) update(gradient []float32, scale float64) {
 	}
 	rate := t.rate()
 	b1, b2, s := float32(r.Beta1), float32(r.Beta2), float32(scale)
-	size := float32(rate / (1 - math.Pow(r.Beta1, float64(t.step+1))))
-	correct := float32(1 / (1 - math.Pow(r.Beta2, float64(t.step+1))))
+	size := float32(rate / (1 - math.Pow(r.Beta1, float64(t.Step+1))))
+	correct := float32(1 / (1 - math.Pow(r.Beta2, float64(t.Step+1))))
 	shrink := float32(1 - rate*r.Decay)
 	const epsilon = 1e-8
 	for i, g := range gradient {
@@ -153,13 +161,13 @@ func (t *trainer) update(gradient []float32, scale float64) {
 	}
 }
 
-// checkpoint returns a frame from which resume goes on as if nothing had happened.
-func (t *trainer) checkpoint() ([]byte, error) {
-	about, err := json.Marshal(t.recipe)
+// Checkpoint returns a frame from which Resume goes on as if nothing had happened.
+func (t *Trainer) Checkpoint() ([]byte, error) {
+	about, err := json.Marshal(t.Recipe)
 	if err != nil {
 		return nil, err
 	}
-	f := &wire.Frame{Metadata: map[string]string{"recipe": string(about), "step": strconv.Itoa(t.step)}}
+	f := &wire.Frame{Metadata: map[string]string{"recipe": string(about), "step": strconv.Itoa(t.Step)}}
 	for _, part := range t.parts() {
 		f.Tensors = append(f.Tensors, wire.Tensor{Name: part.name, DType: wire.F32, Shape: []int{t.size}, Data: bytesOf(part.values)})
 	}
@@ -173,18 +181,18 @@ type part struct {
 	values []float32
 }
 
-func (t *trainer) parts() []part {
+func (t *Trainer) parts() []part {
 	return []part{{"weights", t.weights}, {"first", t.first}, {"second", t.second}}
 }
 
-// resume restores a checkpoint of the same recipe and the same layout. On an error
+// Resume restores a checkpoint of the same recipe and the same layout. On an error
 // nothing has changed.
-func (t *trainer) resume(data []byte) error {
+func (t *Trainer) Resume(data []byte) error {
 	f, err := wire.Read(bytes.NewReader(data))
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	about, err := json.Marshal(t.recipe)
+	about, err := json.Marshal(t.Recipe)
 	if err != nil {
 		return err
 	}
@@ -207,6 +215,6 @@ func (t *trainer) resume(data []byte) error {
 	for _, p := range t.parts() {
 		copy(p.values, float32sOf(stored[p.name].Data))
 	}
-	t.step = step
+	t.Step = step
 	return nil
 }

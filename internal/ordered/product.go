@@ -1,4 +1,6 @@
-package main
+// Package ordered multiplies matrices with every sum in index order: what is trained
+// with it is the same, bit by bit, whatever the machine's vectors.
+package ordered
 
 // A Float is a type to compute in.
 type Float interface{ float32 | float64 }
@@ -7,10 +9,10 @@ type Float interface{ float32 | float64 }
 // compiler from fusing it into a sum: results are the same on every architecture
 // but for what package math computes.
 
-// product computes dst = x·wᵀ, or adds it, for x (n, cols), w (rows, cols) and dst
+// Product computes dst = x·wᵀ, or adds it, for x (n, cols), w (rows, cols) and dst
 // (n, rows). Blocks of 2 by 4 elements of dst share their loads, and eight chains of
 // additions overlap, each in index order: no element depends on the blocks.
-func product[F Float](dst, x, w []F, n, rows, cols int, add bool) {
+func Product[F Float](dst, x, w []F, n, rows, cols int, add bool) {
 	if !add {
 		clear(dst[:n*rows])
 	}
@@ -49,18 +51,19 @@ func product[F Float](dst, x, w []F, n, rows, cols int, add bool) {
 			e1[3] += b3
 		}
 		for ; r < rows; r++ {
-			d0[r] += dot(x0, w[r*cols:][:cols])
-			d1[r] += dot(x1, w[r*cols:][:cols])
+			d0[r] += Dot(x0, w[r*cols:][:cols])
+			d1[r] += Dot(x1, w[r*cols:][:cols])
 		}
 	}
 	for ; i < n; i++ {
 		for r := range rows {
-			dst[i*rows+r] += dot(x[i*cols:][:cols], w[r*cols:][:cols])
+			dst[i*rows+r] += Dot(x[i*cols:][:cols], w[r*cols:][:cols])
 		}
 	}
 }
 
-func dot[F Float](a, b []F) F {
+// Dot is a·b.
+func Dot[F Float](a, b []F) F {
 	b = b[:len(a)]
 	var s F
 	for i, v := range a {
@@ -69,16 +72,16 @@ func dot[F Float](a, b []F) F {
 	return s
 }
 
-// addScaled adds a·x.
-func addScaled[F Float](dst []F, a F, x []F) {
+// AddScaled adds a·x.
+func AddScaled[F Float](dst []F, a F, x []F) {
 	dst = dst[:len(x)]
 	for i, v := range x {
 		dst[i] += F(a * v)
 	}
 }
 
-// transpose writes x (rows, cols) as (cols, rows).
-func transpose[F Float](dst, x []F, rows, cols int) {
+// Transpose writes x (rows, cols) as (cols, rows).
+func Transpose[F Float](dst, x []F, rows, cols int) {
 	for r := range rows {
 		for c, v := range x[r*cols:][:cols] {
 			dst[c*rows+r] = v

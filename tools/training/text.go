@@ -1,31 +1,32 @@
-package main
+package training
 
 import (
 	"math"
 
+	"github.com/squishspec/squishspec/internal/ordered"
 	"github.com/squishspec/squishspec/spec"
 )
 
-// A network computes the loss of texts and its gradient, as package llama computes
+// A textNetwork computes the loss of texts and its gradient, as package llama computes
 // the model: RMSNorm, rotations of neighbours, grouped heads, SwiGLU, tied head.
 // It is for one goroutine.
-type network[F Float] struct {
-	*layout
-	layers []layerState[F]
+type textNetwork[F ordered.Float] struct {
+	*textLayout
+	linear[F]
+	layers []textState[F]
 	final  normState[F]
 	turns  []turn[F] // by position, then pair
 	logits []F
 
 	// Of the backward pass: gradients of the residual stream, of a sum that joins it,
-	// and of what a layer computed; transposed factors.
-	dx, dy, dq, dk, dv, dheads, dgate, dup, left, right []F
-	dweights                                            []F
+	// and of what a layer computed.
+	dx, dy, dq, dk, dv, dheads, dgate, dup, dweights []F
 }
 
-type turn[F Float] struct{ cos, sin F }
+type turn[F ordered.Float] struct{ cos, sin F }
 
-// A layerState is what the backward pass needs of a layer.
-type layerState[F Float] struct {
+// A textState is what the backward pass needs of a layer.
+type textState[F ordered.Float] struct {
 	attention, feedForward normState[F]
 	q, k, v                []F // rotated
 	weights                []F // of attention: heads, tokens, tokens; 0 above the diagonal
@@ -33,12 +34,9 @@ type layerState[F Float] struct {
 	gate, up, hidden       []F
 }
 
-// A normState is the input of a norm, each row's scale, and the output.
-type normState[F Float] struct{ in, scale, out []F }
-
-func newNetwork[F Float](l *layout) *network[F] {
+func newTextNetwork[F ordered.Float](l *textLayout) *textNetwork[F] {
 	c := l.config
-	n := &network[F]{layout: l, layers: make([]layerState[F], c.Layers)}
+	n := &textNetwork[F]{textLayout: l, layers: make([]textState[F], c.Layers)}
 	for position := range c.Context {
 		for i := range c.HeadDim / 2 {
 			sin, cos := math.Sincos(float64(position) * math.Pow(c.RoPEBase, -2*float64(i)/float64(c.HeadDim)))
@@ -50,7 +48,7 @@ func newNetwork[F Float](l *layout) *network[F] {
 
 // rotate turns the heads of rows of tokens from position 0 on, by the angles or, the
 // other way, by their opposites.
-func (n *network[F]) rotate(x []F, width, direction int) {
+func (n *textNetwork[F]) rotate(x []F, width, direction int) {
 	half := n.config.HeadDim / 2
 	for t := 0; t*width < len(x); t++ {
 		for at := t * width; at < (t+1)*width; at += 2 * half {
@@ -62,52 +60,16 @@ func (n *network[F]) rotate(x []F, width, direction int) {
 	}
 }
 
-// forward takes the norm of rows of x, and keeps what backward needs.
-func (s *normState[F]) forward(x, weights []F, epsilon float64) {
-	dim := len(weights)
-	s.in = append(s.in[:0], x...)
-	s.scale, s.out = spec.Resize(s.scale, len(x)/dim), spec.Resize(s.out, len(x))
-	for r := range s.scale {
-		row, sum := x[r*dim:][:dim], 0.0
-		for _, v := range row {
-			sum += float64(float64(v) * float64(v))
-		}
-		scale := F(1 / math.Sqrt(sum/float64(dim)+epsilon))
-		s.scale[r] = scale
-		out := s.out[r*dim:][:dim]
-		for i, w := range weights {
-			out[i] = F(row[i]*scale) * w
-		}
-	}
-}
-
-// backward adds to dx, given the gradient of the output, and to that of the weights.
-func (s *normState[F]) backward(dx, dout, weights, dweights []F) {
-	dim := len(weights)
-	for r, scale := range s.scale {
-		in, dout, dx := s.in[r*dim:][:dim], dout[r*dim:][:dim], dx[r*dim:][:dim]
-		var along F
-		for i, d := range dout {
-			dweights[i] += F(F(d*in[i]) * scale)
-			along += F(F(d*weights[i]) * in[i])
-		}
-		along *= scale * scale * scale / F(dim)
-		for i, d := range dout {
-			dx[i] += F(F(d*weights[i])*scale) - F(along*in[i])
-		}
-	}
-}
-
 // gradient adds the gradient of the sum of a text's negative log-likelihoods, of
 // every token after the first, and returns the sum. Transposed holds the matrices of
 // parameters transposed.
-func (n *network[F]) gradient(parameters, transposed, gradient []F, tokens []int) float64 {
+func (n *textNetwork[F]) gradient(parameters, transposed, gradient []F, tokens []int) float64 {
 	loss := n.forward(parameters, tokens)
 	n.backward(parameters, transposed, gradient, tokens)
 	return loss
 }
 
-func (n *network[F]) forward(parameters []F, tokens []int) float64 {
+func (n *textNetwork[F]) forward(parameters []F, tokens []int) float64 {
 	c, count := n.config, len(tokens)-1
 	kv := c.KVHeads * c.HeadDim
 	x, y := spec.Resize(n.dx, count*c.Dim), spec.Resize(n.dy, count*c.Dim)
@@ -116,31 +78,31 @@ func (n *network[F]) forward(parameters []F, tokens []int) float64 {
 		copy(x[i*c.Dim:], of(n.embedding, parameters)[t*c.Dim:][:c.Dim])
 	}
 	for i := range n.layers {
-		s, l := &n.layers[i], &n.layout.layers[i]
+		s, l := &n.layers[i], &n.textLayout.layers[i]
 		s.q, s.k, s.v = spec.Resize(s.q, count*c.Dim), spec.Resize(s.k, count*kv), spec.Resize(s.v, count*kv)
 		s.attention.forward(x, of(l.attentionNorm, parameters), c.Epsilon)
-		product(s.q, s.attention.out, of(l.queries, parameters), count, c.Dim, c.Dim, false)
-		product(s.k, s.attention.out, of(l.keys, parameters), count, kv, c.Dim, false)
-		product(s.v, s.attention.out, of(l.values, parameters), count, kv, c.Dim, false)
+		ordered.Product(s.q, s.attention.out, of(l.queries, parameters), count, c.Dim, c.Dim, false)
+		ordered.Product(s.k, s.attention.out, of(l.keys, parameters), count, kv, c.Dim, false)
+		ordered.Product(s.v, s.attention.out, of(l.values, parameters), count, kv, c.Dim, false)
 		n.rotate(s.q, c.Dim, 1)
 		n.rotate(s.k, kv, 1)
 		n.attend(s, count)
-		product(y, s.heads, of(l.output, parameters), count, c.Dim, c.Dim, false)
-		addScaled(x, 1, y)
+		ordered.Product(y, s.heads, of(l.output, parameters), count, c.Dim, c.Dim, false)
+		ordered.AddScaled(x, 1, y)
 
 		s.feedForward.forward(x, of(l.feedForwardNorm, parameters), c.Epsilon)
 		s.gate, s.up, s.hidden = spec.Resize(s.gate, count*c.Hidden), spec.Resize(s.up, count*c.Hidden), spec.Resize(s.hidden, count*c.Hidden)
-		product(s.gate, s.feedForward.out, of(l.gate, parameters), count, c.Hidden, c.Dim, false)
-		product(s.up, s.feedForward.out, of(l.up, parameters), count, c.Hidden, c.Dim, false)
+		ordered.Product(s.gate, s.feedForward.out, of(l.gate, parameters), count, c.Hidden, c.Dim, false)
+		ordered.Product(s.up, s.feedForward.out, of(l.up, parameters), count, c.Hidden, c.Dim, false)
 		for i, g := range s.gate {
 			s.hidden[i] = F(g*sigmoid(g)) * s.up[i]
 		}
-		product(y, s.hidden, of(l.down, parameters), count, c.Dim, c.Hidden, false)
-		addScaled(x, 1, y)
+		ordered.Product(y, s.hidden, of(l.down, parameters), count, c.Dim, c.Hidden, false)
+		ordered.AddScaled(x, 1, y)
 	}
 	n.final.forward(x, of(n.norm, parameters), c.Epsilon)
 	n.logits = spec.Resize(n.logits, count*c.Vocab)
-	product(n.logits, n.final.out, of(n.embedding, parameters), count, c.Vocab, c.Dim, false)
+	ordered.Product(n.logits, n.final.out, of(n.embedding, parameters), count, c.Vocab, c.Dim, false)
 	loss := 0.0
 	for i, t := range tokens[1:] {
 		loss -= math.Log(float64(softmax(n.logits[i*c.Vocab:][:c.Vocab], t)))
@@ -148,27 +110,10 @@ func (n *network[F]) forward(parameters []F, tokens []int) float64 {
 	return loss
 }
 
-func sigmoid[F Float](x F) F { return 1 / F(1+math.Exp(-float64(x))) }
-
-// softmax replaces scores by their shares and returns one of them.
-func softmax[F Float](x []F, index int) F {
-	top := x[0]
-	for _, v := range x {
-		top = max(top, v)
-	}
-	var sum F
-	for i, v := range x {
-		x[i] = F(math.Exp(float64(v - top)))
-		sum += x[i]
-	}
-	for i := range x {
-		x[i] /= sum
-	}
-	return x[index]
-}
+func sigmoid[F ordered.Float](x F) F { return 1 / F(1+math.Exp(-float64(x))) }
 
 // attend computes causal attention of all heads.
-func (n *network[F]) attend(s *layerState[F], count int) {
+func (n *textNetwork[F]) attend(s *textState[F], count int) {
 	c := n.config
 	kv, d := c.KVHeads*c.HeadDim, c.HeadDim
 	scale := F(1 / math.Sqrt(float64(d)))
@@ -179,19 +124,19 @@ func (n *network[F]) attend(s *layerState[F], count int) {
 		for t := range count {
 			query, weights := s.q[t*c.Dim+h*d:][:d], s.weights[(h*count+t)*count:][:t+1]
 			for j := range weights {
-				weights[j] = F(dot(query, s.k[j*kv+at:][:d]) * scale)
+				weights[j] = F(ordered.Dot(query, s.k[j*kv+at:][:d]) * scale)
 			}
 			softmax(weights, 0)
 			out := s.heads[t*c.Dim+h*d:][:d]
 			for j, w := range weights {
-				addScaled(out, w, s.v[j*kv+at:][:d])
+				ordered.AddScaled(out, w, s.v[j*kv+at:][:d])
 			}
 		}
 	}
 }
 
 // attendBackward computes the gradients of rotated queries and keys, and of values.
-func (n *network[F]) attendBackward(s *layerState[F], count int) {
+func (n *textNetwork[F]) attendBackward(s *textState[F], count int) {
 	c := n.config
 	kv, d := c.KVHeads*c.HeadDim, c.HeadDim
 	scale := F(1 / math.Sqrt(float64(d)))
@@ -207,30 +152,20 @@ func (n *network[F]) attendBackward(s *layerState[F], count int) {
 			dout, query, dquery := n.dheads[t*c.Dim+h*d:][:d], s.q[t*c.Dim+h*d:][:d], n.dq[t*c.Dim+h*d:][:d]
 			var mean F
 			for j, w := range weights {
-				addScaled(n.dv[j*kv+at:][:d], w, dout)
-				dweights[j] = dot(dout, s.v[j*kv+at:][:d])
+				ordered.AddScaled(n.dv[j*kv+at:][:d], w, dout)
+				dweights[j] = ordered.Dot(dout, s.v[j*kv+at:][:d])
 				mean += F(w * dweights[j])
 			}
 			for j, w := range weights {
 				g := F(F(w*(dweights[j]-mean)) * scale)
-				addScaled(dquery, g, s.k[j*kv+at:][:d])
-				addScaled(n.dk[j*kv+at:][:d], g, query)
+				ordered.AddScaled(dquery, g, s.k[j*kv+at:][:d])
+				ordered.AddScaled(n.dk[j*kv+at:][:d], g, query)
 			}
 		}
 	}
 }
 
-// through adds to a matrix's gradient, and computes or adds that of its input, for
-// y = x·wᵀ.
-func (n *network[F]) through(dx, dy, x []F, t tensor, transposed, gradient []F, count int, add bool) {
-	product(dx, dy, of(t, transposed), count, t.cols, t.rows, add)
-	n.left, n.right = spec.Resize(n.left, count*t.rows), spec.Resize(n.right, count*t.cols)
-	transpose(n.left, dy, count, t.rows)
-	transpose(n.right, x, count, t.cols)
-	product(of(t, gradient), n.left, n.right, t.rows, t.cols, count, true)
-}
-
-func (n *network[F]) backward(parameters, transposed, gradient []F, tokens []int) {
+func (n *textNetwork[F]) backward(parameters, transposed, gradient []F, tokens []int) {
 	c, count := n.config, len(tokens)-1
 	for i, t := range tokens[1:] {
 		n.logits[i*c.Vocab+t]--
@@ -240,7 +175,7 @@ func (n *network[F]) backward(parameters, transposed, gradient []F, tokens []int
 	n.through(n.dy, n.logits, n.final.out, n.embedding, transposed, gradient, count, false)
 	n.final.backward(n.dx, n.dy, of(n.norm, parameters), of(n.norm, gradient))
 	for i := len(n.layers) - 1; i >= 0; i-- {
-		s, l := &n.layers[i], &n.layout.layers[i]
+		s, l := &n.layers[i], &n.textLayout.layers[i]
 		n.dgate, n.dup = spec.Resize(n.dgate, count*c.Hidden), spec.Resize(n.dup, count*c.Hidden)
 		n.through(n.dgate, n.dx, s.hidden, l.down, transposed, gradient, count, false)
 		for i, d := range n.dgate {
@@ -264,6 +199,6 @@ func (n *network[F]) backward(parameters, transposed, gradient []F, tokens []int
 		s.attention.backward(n.dx, n.dy, of(l.attentionNorm, parameters), of(l.attentionNorm, gradient))
 	}
 	for i, t := range tokens[:count] {
-		addScaled(of(n.embedding, gradient)[t*c.Dim:][:c.Dim], 1, n.dx[i*c.Dim:][:c.Dim])
+		ordered.AddScaled(of(n.embedding, gradient)[t*c.Dim:][:c.Dim], 1, n.dx[i*c.Dim:][:c.Dim])
 	}
 }
