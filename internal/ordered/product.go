@@ -1,5 +1,5 @@
-// Package ordered multiplies matrices with every sum in index order: what is trained
-// with it is the same, bit by bit, whatever the machine's vectors.
+// Package ordered has the products, norms and softmax of transformers, every sum in index
+// order: what is computed with it is the same, whatever vectors a machine has.
 package ordered
 
 // A Float is a type to compute in.
@@ -86,5 +86,19 @@ func Transpose[F Float](dst, x []F, rows, cols int) {
 		for c, v := range x[r*cols:][:cols] {
 			dst[c*rows+r] = v
 		}
+	}
+}
+
+// Columns writes cols columns from at on of x (rows, width) as (rows, cols).
+func Columns[F Float](dst, x []F, rows, width, at, cols int) {
+	for r := range rows {
+		copy(dst[r*cols:][:cols], x[r*width+at:])
+	}
+}
+
+// SetColumns writes x (rows, cols) over cols columns from at on of dst (rows, width).
+func SetColumns[F Float](dst, x []F, rows, width, at, cols int) {
+	for r := range rows {
+		copy(dst[r*width+at:], x[r*cols:][:cols])
 	}
 }

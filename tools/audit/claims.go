@@ -35,6 +35,7 @@ func about(measured, claimed, tolerance float64) bool {
 // questions are all that this package judges, in the page's order, and then beyond it.
 func questions() []question {
 	judges := map[string]claimJudge{
+		"image-token-reduction":   imageTokens,
 		"cot-length-reduction":    traceReduction,
 		"kv-memory-hierarchical":  tieredHits,
 		"rag-prefetch-hit-rate":   prefetchHits,

@@ -1,7 +1,9 @@
-// Tinylm trains the models that package tiny embeds, and makes its tokenizer.
+// Tinylm trains the models that packages tiny and shapes embed, and makes tiny's
+// tokenizer.
 //
-//	go run ./tools/tinylm --out llama/tiny           tokenizer.bin and model.bin
-//	go run ./tools/tinylm --out llama/tiny --tune    tuned.bin, from the embedded model
+//	go run ./tools/tinylm --out llama/tiny                 tokenizer.bin and model.bin
+//	go run ./tools/tinylm --out llama/tiny --tune          tuned.bin, from the embedded model
+//	go run ./tools/tinylm --out vision/shapes --vision     model.bin, of package shapes
 //
 // The same flags give the same files, bit by bit, on amd64, whatever the number of
 // processors. A training that was interrupted goes on from its checkpoint.
@@ -24,6 +26,8 @@ import (
 	"github.com/squishspec/squishspec/llama"
 	"github.com/squishspec/squishspec/llama/tiny"
 	"github.com/squishspec/squishspec/tools/training"
+	"github.com/squishspec/squishspec/vision"
+	"github.com/squishspec/squishspec/vision/shapes"
 )
 
 // shape is that of the embedded models: 143,808 parameters. The matrices' axes are
@@ -40,17 +44,25 @@ var (
 	tuningRecipe = training.Recipe{Seed: 1 << 33, Steps: 400, Batch: 32, Peak: 1e-3, Warmup: 20, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
 )
 
+// visionRecipe is that of package shapes' model. Its pictures are those of seeds that
+// begin at 2³².
+var visionRecipe = training.Recipe{Seed: 1 << 32, Steps: 5000, Batch: 32, Peak: 4e-3, Warmup: 200, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
+
+// visionShape is that of package shapes' model.
+var visionShape = vision.Config{Patch: 4, Grid: shapes.Side / 4, Dim: 32, Hidden: 64, Layers: 4, Heads: 4, Classes: len(shapes.Names)}
+
 type options struct {
 	Out        string `help:"The folder to write to." default:"." placeholder:"DIR"`
 	Tune       bool   `help:"Tune the embedded model on the other grammar."`
+	Vision     bool   `help:"Train the vision transformer of drawn shapes."`
 	Steps      int    `help:"Stop there, and write the model as it is then (0: at the end)." default:"0"`
 	Every      int    `help:"Steps from checkpoint to checkpoint." default:"100"`
-	Checkpoint string `help:"The checkpoint (default training.ckpt, or tuning.ckpt, in the folder)." placeholder:"FILE"`
+	Checkpoint string `help:"The checkpoint (default training.ckpt, tuning.ckpt or vision.ckpt, in the folder)." placeholder:"FILE"`
 }
 
 func main() {
 	var o options
-	kong.Parse(&o, kong.Description("Tinylm trains the models that package tiny embeds, and makes its tokenizer."))
+	kong.Parse(&o, kong.Description("Tinylm trains the models that packages tiny and shapes embed, and makes tiny's tokenizer."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := train(ctx, o, os.Stderr); err != nil {
@@ -66,7 +78,12 @@ func train(ctx context.Context, o options, progress io.Writer) error {
 		return fmt.Errorf("--every, --steps: want at least 1 and 0, got %d and %d", o.Every, o.Steps)
 	}
 	name, checkpoint, begin := "model.bin", "training.ckpt", beginTraining
-	if o.Tune {
+	switch {
+	case o.Tune && o.Vision:
+		return errors.New("--tune, --vision: want one of them at most")
+	case o.Vision:
+		checkpoint, begin = "vision.ckpt", beginVision
+	case o.Tune:
 		name, checkpoint, begin = "tuned.bin", "tuning.ckpt", beginTuning
 	}
 	if o.Checkpoint != "" {
@@ -85,7 +102,7 @@ func train(ctx context.Context, o options, progress io.Writer) error {
 	if err := run(ctx, t, steps, o.Every, checkpoint, progress); err != nil {
 		return err
 	}
-	if !o.Tune {
+	if !o.Tune && !o.Vision {
 		if err := write(filepath.Join(o.Out, "tokenizer.bin"), tiny.VocabularyBytes()); err != nil {
 			return err
 		}
@@ -120,6 +137,13 @@ func beginTuning() (*training.Trainer, error) {
 		return nil, err
 	}
 	return training.TuneText(m, tuningRecipe, tiny.Variant, v), nil
+}
+
+// beginVision returns the training of the model of drawn shapes.
+func beginVision() (*training.Trainer, error) {
+	return training.NewVision(visionShape, visionRecipe, func(step, n int) []vision.Labelled {
+		return shapes.Draw(visionRecipe.Seed+uint64(step), n)
+	})
 }
 
 // run resumes a training from its checkpoint, if there is one, and takes the steps
@@ -163,7 +187,10 @@ func run(ctx context.Context, t *training.Trainer, steps, every int, checkpoint 
 				return err
 			}
 			n := float64(t.Step - since)
-			line := fmt.Sprintf("step %d: loss %.4f, %.4f above the grammar's own", t.Step, sum.Loss/n, (sum.Loss-sum.Bound)/n)
+			line := fmt.Sprintf("step %d: loss %.4f", t.Step, sum.Loss/n)
+			if sum.Bound > 0 {
+				line += fmt.Sprintf(", %.4f above the grammar's own", (sum.Loss-sum.Bound)/n)
+			}
 			if bar != nil {
 				bar.Describe(line)
 			} else {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/squishspec/squishspec/llama/tiny"
 	"github.com/squishspec/squishspec/tools/training"
+	"github.com/squishspec/squishspec/vision/shapes"
 )
 
 // TestNoTextOfATrainingIsEvaluated draws all text of both trainings, which takes most
@@ -65,5 +66,54 @@ func TestStepsFromTheEmbeddedWeights(t *testing.T) {
 	t.Logf("%.6f", sum)
 	if !(math.Abs(sum-want) < tolerance) {
 		t.Errorf("the last steps lost %.5f nats a token, want %.5f ± %v", sum, want, tolerance)
+	}
+}
+
+// TestStepsOfShapes takes 30 steps of 8 pictures, with another rate: most of a second.
+// What the last ten have lost was measured as that of the text is.
+func TestStepsOfShapes(t *testing.T) {
+	const want, tolerance = 2.19246, 1e-3
+	tr, err := beginVision()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.Recipe = training.Recipe{Steps: 30, Batch: 8, Peak: 1e-2, Warmup: 3, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
+	sum := 0.0
+	for tr.Step < 30 {
+		r, err := tr.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tr.Step > 20 {
+			sum += r.Loss / 10
+		}
+	}
+	t.Logf("%.6f", sum)
+	if !(math.Abs(sum-want) < tolerance) {
+		t.Errorf("the last steps lost %.5f nats a picture, want %.5f ± %v", sum, want, tolerance)
+	}
+}
+
+func TestTheEmbeddedModelIsOfTheRecipesShape(t *testing.T) {
+	m, err := shapes.Model()
+	if err != nil || m.Config != visionShape {
+		t.Errorf("%v, %v", m, err)
+	}
+}
+
+// No picture of the training is one of a seed below 2³²: each begins with other noise.
+func TestNoPictureOfATrainingIsEvaluated(t *testing.T) {
+	seen := map[string]bool{}
+	for seed := range uint64(300) {
+		for _, d := range shapes.Draw(seed, 1) {
+			seen[string(d.Picture.Pix)] = true
+		}
+	}
+	for step := range uint64(visionRecipe.Steps) / 10 {
+		for _, d := range shapes.Draw(visionRecipe.Seed+step, 1) {
+			if seen[string(d.Picture.Pix)] {
+				t.Errorf("step %d: the picture is also of another seed", step)
+			}
+		}
 	}
 }

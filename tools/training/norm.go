@@ -1,8 +1,6 @@
 package training
 
 import (
-	"math"
-
 	"github.com/squishspec/squishspec/internal/ordered"
 	"github.com/squishspec/squishspec/spec"
 )
@@ -16,16 +14,7 @@ func (s *normState[F]) forward(x, weights []F, epsilon float64) {
 	s.in = append(s.in[:0], x...)
 	s.scale, s.out = spec.Resize(s.scale, len(x)/dim), spec.Resize(s.out, len(x))
 	for r := range s.scale {
-		row, sum := x[r*dim:][:dim], 0.0
-		for _, v := range row {
-			sum += float64(float64(v) * float64(v))
-		}
-		scale := F(1 / math.Sqrt(sum/float64(dim)+epsilon))
-		s.scale[r] = scale
-		out := s.out[r*dim:][:dim]
-		for i, w := range weights {
-			out[i] = F(row[i]*scale) * w
-		}
+		s.scale[r] = ordered.Norm(s.out[r*dim:][:dim], x[r*dim:][:dim], weights, epsilon)
 	}
 }
 

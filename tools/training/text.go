@@ -105,7 +105,9 @@ func (n *textNetwork[F]) forward(parameters []F, tokens []int) float64 {
 	ordered.Product(n.logits, n.final.out, of(n.embedding, parameters), count, c.Vocab, c.Dim, false)
 	loss := 0.0
 	for i, t := range tokens[1:] {
-		loss -= math.Log(float64(softmax(n.logits[i*c.Vocab:][:c.Vocab], t)))
+		shares := n.logits[i*c.Vocab:][:c.Vocab]
+		ordered.Softmax(shares)
+		loss -= math.Log(float64(shares[t]))
 	}
 	return loss
 }
@@ -126,7 +128,7 @@ func (n *textNetwork[F]) attend(s *textState[F], count int) {
 			for j := range weights {
 				weights[j] = F(ordered.Dot(query, s.k[j*kv+at:][:d]) * scale)
 			}
-			softmax(weights, 0)
+			ordered.Softmax(weights)
 			out := s.heads[t*c.Dim+h*d:][:d]
 			for j, w := range weights {
 				ordered.AddScaled(out, w, s.v[j*kv+at:][:d])
