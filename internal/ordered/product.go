@@ -11,7 +11,8 @@ type Float interface{ float32 | float64 }
 
 // Product computes dst = x·wᵀ, or adds it, for x (n, cols), w (rows, cols) and dst
 // (n, rows). Blocks of 2 by 4 elements of dst share their loads, and eight chains of
-// additions overlap, each in index order: no element depends on the blocks.
+// additions overlap, or four in a last row alone, each in index order: no element
+// depends on the blocks.
 func Product[F Float](dst, x, w []F, n, rows, cols int, add bool) {
 	if !add {
 		clear(dst[:n*rows])
@@ -55,9 +56,26 @@ func Product[F Float](dst, x, w []F, n, rows, cols int, add bool) {
 			d1[r] += Dot(x1, w[r*cols:][:cols])
 		}
 	}
-	for ; i < n; i++ {
-		for r := range rows {
-			dst[i*rows+r] += Dot(x[i*cols:][:cols], w[r*cols:][:cols])
+	if i < n {
+		x0, d0 := x[i*cols:][:cols], dst[i*rows:][:rows]
+		r := 0
+		for ; r+4 <= rows; r += 4 {
+			w0, w1, w2, w3 := w[r*cols:][:cols], w[(r+1)*cols:][:cols], w[(r+2)*cols:][:cols], w[(r+3)*cols:][:cols]
+			w0, w1, w2, w3 = w0[:len(x0)], w1[:len(x0)], w2[:len(x0)], w3[:len(x0)]
+			var a0, a1, a2, a3 F
+			for k, a := range x0 {
+				a0 += F(a * w0[k])
+				a1 += F(a * w1[k])
+				a2 += F(a * w2[k])
+				a3 += F(a * w3[k])
+			}
+			d0[r] += a0
+			d0[r+1] += a1
+			d0[r+2] += a2
+			d0[r+3] += a3
+		}
+		for ; r < rows; r++ {
+			d0[r] += Dot(x0, w[r*cols:][:cols])
 		}
 	}
 }

@@ -23,7 +23,7 @@ const (
 	// tolerablePoints is what pruning may cost of accuracy before it is said to cost it.
 	tolerablePoints = 2.0
 	// converged is the accuracy below which a model says nothing of what pruning costs.
-	converged = 0.5
+	converged = 0.9
 	// drawnShapes is how many are judged.
 	drawnShapes = 1000
 )
@@ -128,7 +128,7 @@ func (a *Audit) pruneImages(ctx context.Context, f *Finding, model *vision.Model
 		}
 	}
 	f.Verdict = pruningVerdict(cheap, better)
-	f.Note += fmt.Sprintf(" The share removed is what the module is told, and no result; what it costs is: %s. Patches go behind layer %d of %d, by its attention, and the class is read from the mean of the rest: half of %d patches are %.0f%% fewer multiply-adds of the whole, 70%% are %.0f%%. The claim holds where both shares cost at most %.0f points within the interval, and random choice more. Contrast keeps the patches whose pixels vary most, and sees no attention.",
+	f.Note += fmt.Sprintf(" The share removed is what the module is told, and no result; what it costs is: %s. Patches go behind layer %d of %d, by its attention, and the class is read from those that are left: half of %d patches are %.0f%% fewer multiply-adds of the whole, 70%% are %.0f%%. The claim holds where both shares cost at most %.0f points within the interval, and random choice more. Contrast keeps the patches whose pixels vary most, and sees no attention.",
 		strings.Join(losses[:], ", "), prunedFirst, c.Layers, patches, 100*savedMulAdds(c, 0.5), 100*savedMulAdds(c, 0.7), tolerablePoints)
 	shown, err := a.showPruned(f, model, pictures, choosers)
 	if err != nil {
