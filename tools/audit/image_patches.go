@@ -89,9 +89,9 @@ func (a *Audit) showPruned(f *Finding, model *vision.Model, judged []vision.Labe
 			shares = append(shares, fmt.Sprintf("%.0f%% by %s (%s)", mean(once), ch.name, bootstrap(len(kept), a.Seed, "photographs", mean).Text("%.0f")))
 			at++
 		}
-		said = append(said, fmt.Sprintf("%.0f%% of the patches are %s", 100*share, strings.Join(shares, ", ")))
+		said = append(said, fmt.Sprintf("with %.0f%% of the patches %s", 100*share, strings.Join(shares, ", ")))
 	}
-	return fmt.Sprintf(" On %d photographs, cut to %d patches each, of which this model has seen none: of the detail, the variance within patches, %s.", len(found), photoGrid*photoGrid, strings.Join(said, "; ")), nil
+	return fmt.Sprintf(" Of the detail of photographs, the variance within patches, stay %s: %d photographs, bootstrapped, of %d patches each, of which this model has seen none.", strings.Join(said, "; "), len(found), photoGrid*photoGrid), nil
 }
 
 // showKept writes a picture for each share and chooser, and returns how much of its

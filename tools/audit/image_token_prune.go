@@ -120,7 +120,11 @@ func (a *Audit) pruneImages(ctx context.Context, f *Finding, model *vision.Model
 			f.Curve.add(append(row, loss, cost.Low, cost.High, gain, gained.Low, gained.High)...)
 			if i := slices.Index(claimedShares, share); i >= 0 && after == prunedFirst {
 				cheap[i], better[i] = cost.High <= tolerablePoints, gained.Low > 0
-				losses[i] = fmt.Sprintf("at %.0f%% %+.2f points (%s), %+.2f (%s) against random choice", 100*share, -loss, Interval{Low: -cost.High, High: -cost.Low}.Text("%+.2f"), gain, gained.Text("%+.2f"))
+				tolerable := "too much"
+				if cheap[i] {
+					tolerable = "tolerable"
+				}
+				losses[i] = fmt.Sprintf("at %.0f%% %.2f points (%s), which is %s, and %+.2f (%s) against random choice", 100*share, loss, cost.Text("%.2f"), tolerable, gain, gained.Text("%+.2f"))
 				if i == 0 {
 					f.Figure, f.Unit, f.Interval = &loss, "points of accuracy lost with 50% of the patches", &cost
 				}
@@ -128,8 +132,8 @@ func (a *Audit) pruneImages(ctx context.Context, f *Finding, model *vision.Model
 		}
 	}
 	f.Verdict = pruningVerdict(cheap, better)
-	f.Note += fmt.Sprintf(" The share removed is what the module is told, and no result; what it costs is: %s. Patches go behind layer %d of %d, by its attention, and the class is read from those that are left: half of %d patches are %.0f%% fewer multiply-adds of the whole, 70%% are %.0f%%. The claim holds where both shares cost at most %.0f points within the interval, and random choice more. Contrast keeps the patches whose pixels vary most, and sees no attention.",
-		strings.Join(losses[:], ", "), prunedFirst, c.Layers, patches, 100*savedMulAdds(c, 0.5), 100*savedMulAdds(c, 0.7), tolerablePoints)
+	f.Note += fmt.Sprintf(" The share removed is what the module is told, and no result; what it costs of accuracy is %s. Patches go behind layer %d of %d, by its attention, and the class is read from those that are left: half of %d patches are %.0f%% fewer multiply-adds of the whole, 70%% are %.0f%%. The claim holds where both shares cost at most %.0f points within the interval, and random choice, a draw for each picture, costs more. Contrast keeps the patches whose pixels vary most, and sees no attention.",
+		strings.Join(losses[:], "; "), prunedFirst, c.Layers, patches, 100*savedMulAdds(c, 0.5), 100*savedMulAdds(c, 0.7), tolerablePoints)
 	shown, err := a.showPruned(f, model, pictures, choosers)
 	if err != nil {
 		return err

@@ -336,7 +336,7 @@ func TestPicturesOfWhatIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	note, err := a.showPruned(f, model, nil, choosers)
-	if err != nil || !strings.Contains(note, "On 1 photographs") || strings.Count(note, "100% by contrast (100…100)") != 2 || !slices.Equal(f.Evidence, dataImages[:1]) {
+	if err != nil || !strings.Contains(note, ": 1 photographs") || strings.Count(note, "100% by contrast (100…100)") != 2 || !slices.Equal(f.Evidence, dataImages[:1]) {
 		t.Errorf("%v: %s, %v", err, note, f.Evidence)
 	}
 	if shown, err := readImage(a.Pictures, "image-astronaut-documented-50.png"); err != nil || shown.Rect != image.Rect(0, 0, 140, 140) {

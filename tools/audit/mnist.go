@@ -102,7 +102,7 @@ func readIDX(dir, name string, shape ...int) (data []byte, n int, err error) {
 }
 
 // digitEpochs is how often each digit is learnt from.
-var digitEpochs = 6
+const digitEpochs = 5
 
 // learnDigits trains a model of the shape of the embedded one. The same digits and the
 // same seed give the same model, bit by bit.

@@ -91,3 +91,28 @@ func TestACheckpointOfAnotherTrainingIsNamed(t *testing.T) {
 		t.Errorf("got %v, want the file's name", err)
 	}
 }
+
+// TestTrainWritesTheVisionModel takes the first step of 32 pictures.
+func TestTrainWritesTheVisionModel(t *testing.T) {
+	dir := t.TempDir()
+	if err := train(context.Background(), options{Out: dir, Vision: true, Steps: 1, Every: 1}, new(strings.Builder)); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := beginVision()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := whole.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, "model.bin")); err != nil || !bytes.Equal(data, whole.File()) {
+		t.Errorf("%v, or another model than that of one step", err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != 2 || filepath.Base(files[1]) != "vision.ckpt" {
+		t.Errorf("%v, %v; want a model and a checkpoint", files, err)
+	}
+	if err := train(context.Background(), options{Out: dir, Vision: true, Tune: true, Every: 1}, new(strings.Builder)); err == nil || !strings.HasPrefix(err.Error(), "--tune, --vision") {
+		t.Errorf("got %v", err)
+	}
+}
