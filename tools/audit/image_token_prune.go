@@ -47,8 +47,11 @@ func imageTokens(ctx context.Context, a *Audit, f *Finding) error {
 	if err != nil {
 		return err
 	}
-	pictures, source := tinyshapes.Draw(a.Seed%(1<<32), drawnShapes), "drawn shapes"
-	if a.Data != "" {
+	var pictures []vision.Labelled
+	var source string
+	if a.Data == "" {
+		pictures, source = tinyshapes.Draw(a.Seed%(1<<32), drawnShapes), "drawn shapes"
+	} else {
 		digits, err := readDigits(a.Data)
 		if errors.Is(err, fs.ErrNotExist) {
 			f.Verdict, f.Note = Unmeasured, "the data folder has not both files of mnist"

@@ -112,6 +112,67 @@ func TestThePruningVerdictIsMeasured(t *testing.T) {
 	}
 }
 
+// One picture that is lost is few, and its interval is not below what is tolerable.
+func TestThePruningVerdictIsOfIntervals(t *testing.T) {
+	model, pictures := spots(t)
+	seen := false
+	pictures = slices.DeleteFunc(pictures, func(p vision.Labelled) bool {
+		last := p.Picture.Pix[28]+p.Picture.Pix[29] > 0 // in the last patch
+		once := last && p.Class == 1 && !seen
+		seen = seen || once
+		return last && !once
+	})
+	dropLast := func(p *spec.PrunedTokens) {
+		if k := len(p.Kept) - 1; p.Kept[k] == 8 {
+			p.Kept[k], p.Pruned[len(p.Pruned)-1] = p.Pruned[len(p.Pruned)-1], 8
+			slices.Sort(p.Kept)
+		}
+	}
+	f := &Finding{}
+	if err := pruningWith(t, 0, dropLast).pruneImages(context.Background(), f, model, pictures, "spots"); err != nil || *f.Figure <= 0 || *f.Figure >= tolerablePoints || f.Interval.High <= tolerablePoints || f.Verdict != Refuted {
+		t.Errorf("%v: %v, %+v", err, f.Verdict, f)
+	}
+
+	// Of four pictures, random choice may have lost what it lost by chance.
+	_, pictures = spots(t)
+	f = &Finding{}
+	if err := pruningWith(t, 1, nil).pruneImages(context.Background(), f, model, pictures[:4], "spots"); err != nil || f.Verdict != Conditional {
+		t.Errorf("%v: %v, %s", err, f.Verdict, f.Note)
+	}
+	for _, row := range []int{9, 11} {
+		if gain := f.Curve.Rows[row][10:]; gain[0] <= 0 || gain[1] > 0 {
+			t.Errorf("%v against random choice: the case is none", gain)
+		}
+	}
+}
+
+// Where all patches stay, nothing changes, behind whichever layer.
+func TestKeepingAllPatchesIsNoPruning(t *testing.T) {
+	model, err := tinyshapes.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := chooser{"all", func(_ int, _ *image.Gray, _ int, attention spec.Heads, _ float64) (kept []int, err error) {
+		for i := range attention.Tokens {
+			kept = append(kept, i)
+		}
+		return kept, nil
+	}}
+	pictures := tinyshapes.Draw(4, 12)
+	for i := range pictures[:6] {
+		pictures[i].Class = 0 // so that some are not known
+	}
+	whole, pruned, err := prunings(context.Background(), model, pictures, []chooser{all})
+	if err != nil || len(pruned) != len(prunedAfter)*len(prunedShares) || count(whole) < 6 || count(whole) == 12 {
+		t.Fatal(whole, len(pruned), err)
+	}
+	for i, known := range pruned {
+		if !slices.Equal(known, whole) {
+			t.Errorf("case %d: %v, want %v", i, known, whole)
+		}
+	}
+}
+
 func TestPatchesThatAreNotAPartitionAreNotTrusted(t *testing.T) {
 	model, pictures := spots(t)
 	for name, wrong := range map[string]func(*spec.PrunedTokens){
@@ -179,14 +240,13 @@ func TestPruningVerdict(t *testing.T) {
 	}
 }
 
-// The embedded model on a few shapes, on one core and on several: a third of a second
-// each.
+// The embedded model on a few shapes, on one core and on several.
 func TestPruningOfDrawnShapesIsRepeatable(t *testing.T) {
 	model, err := tinyshapes.Model()
 	if err != nil {
 		t.Fatal(err)
 	}
-	pictures := tinyshapes.Draw(9, 40)
+	pictures := tinyshapes.Draw(9, 16)
 	find := func() *Finding {
 		f := &Finding{}
 		if err := traceAudit(t, fast.Implementation()).pruneImages(context.Background(), f, model, pictures, "shapes"); err != nil {
