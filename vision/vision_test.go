@@ -3,6 +3,7 @@ package vision
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"math"
@@ -266,6 +267,21 @@ func TestTokensThatAreLeftOutAreGone(t *testing.T) {
 	s.Layer(&none, 1)
 	if got := s.Logits(none); !slices.Equal(got, []float32{0, 0, 0}) {
 		t.Errorf("of no tokens: %v", got)
+	}
+}
+
+// A session goes from one grid to another, and has the positions of each.
+func TestASessionForgetsTheGrid(t *testing.T) {
+	m := random(t, small)
+	s := m.Session()
+	var x, want spec.Matrix
+	for _, p := range []*image.Gray{noise(6, 4), noise(4, 6), noise(4, 8), noise(6, 4)} {
+		if err := errors.Join(s.Embed(&x, p), m.Session().Embed(&want, p)); err != nil {
+			t.Fatal(err)
+		}
+		if x.Rows != want.Rows || !slices.Equal(x.Data, want.Data) {
+			t.Errorf("%v: other tokens than a new session's", p.Rect)
+		}
 	}
 }
 

@@ -410,3 +410,44 @@ func TestPicturesOfWhatIsKept(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A model sees the middle of a photograph alone, with the attention of the layer that
+// is pruned, and is asked for the shares of which there are pictures.
+func TestWhatTheModelSeesOfAPhotograph(t *testing.T) {
+	model, err := tinyshapes.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := traceAudit(t, fast.Implementation())
+	a.Data = t.TempDir()
+	wide := image.NewGray(image.Rect(0, 0, 196, 56)) // white, with a black square in the middle
+	for i := range wide.Pix {
+		if x := i % 196; x < 70 || x >= 126 {
+			wide.Pix[i] = 255
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(a.Data, "images"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(a.Data, dataImages[1]), encoded(t, wide), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s := model.Session()
+	var x spec.Matrix
+	if err := s.Embed(&x, image.NewGray(image.Rect(0, 0, 56, 56))); err != nil {
+		t.Fatal(err)
+	}
+	s.Layer(&x, 0)
+	s.Layer(&x, 1)
+	var shares []float64
+	look := chooser{"look", func(_ int, _ *image.Gray, patch int, attention spec.Heads, share float64) ([]int, error) {
+		shares = append(shares, share)
+		if patch != 4 || !slices.Equal(attention.Data, s.Attention.Data) {
+			t.Errorf("patches of %d pixels, or other attention than that of a black square", patch)
+		}
+		return nil, nil
+	}}
+	if _, err := a.showPruned(&Finding{}, model, nil, []chooser{look}); err != nil || !slices.Equal(shares, []float64{0.5, 0.7}) {
+		t.Errorf("%v, %v", shares, err)
+	}
+}

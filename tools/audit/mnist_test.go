@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -91,6 +92,19 @@ func TestDigitsAreChecked(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), c.file) {
 			t.Errorf("%v, want %s", err, c.file)
 		}
+	}
+}
+
+// What says it is small is not unpacked any further.
+func TestAnEnormousFileIsNotUnpacked(t *testing.T) {
+	dir := t.TempDir()
+	spoil(t, dir, dataDigits, packed(t, make([]byte, 1<<24), 0x803, 12, 28, 28))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := readDigits(dir)
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; err == nil || got > 1<<20 {
+		t.Errorf("%v, and %d bytes were allocated", err, got)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/squishspec/squishspec/spec"
@@ -128,6 +129,9 @@ func TestEpochsShowEveryPictureOnce(t *testing.T) {
 		if len(seen) != 7 {
 			t.Errorf("epoch %d: %v", epoch, shown[7*epoch:7*epoch+7])
 		}
+	}
+	if slices.Equal(shown[:7], shown[7:14]) {
+		t.Errorf("two epochs in one order: %v", shown[:7])
 	}
 	// From any step on, as a resumed training does.
 	for i, e := range Epochs(pictures, 1)(5, 3) {
