@@ -24,8 +24,6 @@ const (
 	tolerablePoints = 2.0
 	// converged is the accuracy below which a model says nothing of what pruning costs.
 	converged = 0.9
-	// drawnShapes is how many are judged.
-	drawnShapes = 1000
 )
 
 // prunedShares are those of the patches that go, and claimedShares what the page says.
@@ -43,31 +41,35 @@ const prunedFirst = 2
 // imageTokens drops patches of pictures inside a vision transformer, and counts the
 // pictures that it still knows.
 func imageTokens(ctx context.Context, a *Audit, f *Finding) error {
-	model, err := tinyshapes.Model()
-	if err != nil {
-		return err
-	}
-	var pictures []vision.Labelled
-	var source string
 	if a.Data == "" {
-		pictures, source = tinyshapes.Draw(a.Seed%(1<<32), drawnShapes), "drawn shapes"
-	} else {
-		digits, err := readDigits(a.Data)
-		if errors.Is(err, fs.ErrNotExist) {
-			f.Verdict, f.Note = Unmeasured, "the data folder has not both files of mnist"
-			return nil
-		}
+		model, pictures, err := a.drawnShapes()
 		if err != nil {
 			return err
 		}
-		learnt := len(digits) * 4 / 5
-		if model, err = learnDigits(ctx, digits[:learnt], model.Config, a.Seed); err != nil {
-			return err
-		}
-		pictures, source = digits[learnt:], fmt.Sprintf("digits, by a model that has learnt %d others", learnt)
-		f.Evidence = append(f.Evidence, dataDigits, dataDigitLabels)
+		return a.pruneImages(ctx, f, model, pictures, "drawn shapes")
 	}
-	return a.pruneImages(ctx, f, model, pictures, source)
+	digits, err := readDigits(a.Data)
+	if errors.Is(err, fs.ErrNotExist) {
+		f.Verdict, f.Note = Unmeasured, "the data folder has not both files of mnist"
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	learnt := len(digits) * 4 / 5
+	model, err := learnDigits(ctx, digits[:learnt], a.Seed)
+	if err != nil {
+		return err
+	}
+	f.Evidence = append(f.Evidence, dataDigits, dataDigitLabels)
+	return a.pruneImages(ctx, f, model, digits[learnt:], fmt.Sprintf("digits, by a model that has learnt %d others", learnt))
+}
+
+// drawnShapes are the embedded model and what it is judged on.
+func (a *Audit) drawnShapes() (*vision.Model, []vision.Labelled, error) {
+	const pictures = 1000
+	model, err := tinyshapes.Model()
+	return model, tinyshapes.Draw(a.Seed%(1<<32), pictures), err
 }
 
 // pruneImages judges a model's pictures.

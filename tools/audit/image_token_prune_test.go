@@ -268,6 +268,23 @@ func TestPruningOfDrawnShapesIsRepeatable(t *testing.T) {
 	}
 }
 
+// What is judged by default is a seed's, whatever the seed.
+func TestDrawnShapesAreOfTheSeed(t *testing.T) {
+	var drawn [][]vision.Labelled
+	for _, seed := range []uint64{1, 2, math.MaxUint64} {
+		a := traceAudit(t, fast.Implementation())
+		a.Seed = seed
+		model, pictures, err := a.drawnShapes()
+		if err != nil || model.Config != digitShape || len(pictures) != 1000 {
+			t.Fatal(model.Config, len(pictures), err)
+		}
+		drawn = append(drawn, pictures)
+	}
+	if slices.Equal(drawn[0][0].Picture.Pix, drawn[1][0].Picture.Pix) || slices.Equal(drawn[0][0].Picture.Pix, drawn[2][0].Picture.Pix) {
+		t.Error("two seeds have the same picture")
+	}
+}
+
 func TestPatchDetail(t *testing.T) {
 	picture := image.NewGray(image.Rect(0, 0, 5, 4)) // the last column is in no patch
 	copy(picture.Pix, []uint8{0, 10, 7, 7, 99, 0, 10, 7, 7, 0})

@@ -104,13 +104,16 @@ func readIDX(dir, name string, shape ...int) (data []byte, n int, err error) {
 // digitEpochs is how often each digit is learnt from.
 const digitEpochs = 5
 
-// learnDigits trains a model of the shape of the embedded one. The same digits and the
+// digitShape is that of the embedded model, too.
+var digitShape = vision.Config{Patch: 4, Grid: digitSide / 4, Dim: 32, Hidden: 64, Layers: 4, Heads: 4, Classes: digitClasses}
+
+// learnDigits trains a model. The same digits and the
 // same seed give the same model, bit by bit.
-func learnDigits(ctx context.Context, digits []vision.Labelled, shape vision.Config, seed uint64) (*vision.Model, error) {
+func learnDigits(ctx context.Context, digits []vision.Labelled, seed uint64) (*vision.Model, error) {
 	r := training.Recipe{Seed: seed, Batch: 16, Peak: 3e-3, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
 	r.Steps = max(1, digitEpochs*len(digits)/r.Batch)
 	r.Warmup = r.Steps / 20
-	t, err := training.NewVision(shape, r, training.Epochs(digits, seed))
+	t, err := training.NewVision(digitShape, r, training.Epochs(digits, seed))
 	if err != nil {
 		return nil, err
 	}

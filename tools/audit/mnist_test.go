@@ -110,13 +110,9 @@ func TestAnEnormousFileIsNotUnpacked(t *testing.T) {
 
 // The same digits and seed give the same model, and an interrupted one none.
 func TestLearningDigitsIsRepeatable(t *testing.T) {
-	model, err := tinyshapes.Model()
-	if err != nil {
-		t.Fatal(err)
-	}
-	digits, shape := tinyshapes.Draw(6, 10), model.Config
+	digits := tinyshapes.Draw(6, 10)
 	learn := func(seed uint64) []byte {
-		m, err := learnDigits(context.Background(), digits, shape, seed)
+		m, err := learnDigits(context.Background(), digits, seed)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +123,7 @@ func TestLearningDigitsIsRepeatable(t *testing.T) {
 	}
 	stopped, stop := context.WithCancel(context.Background())
 	stop()
-	if _, err := learnDigits(stopped, digits, shape, 1); !errors.Is(err, context.Canceled) {
+	if _, err := learnDigits(stopped, digits, 1); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
