@@ -24,10 +24,32 @@ const (
 // shownKept are the shares of patches kept that pictures are made of.
 var shownKept = []float64{0.5, 0.3}
 
-// showPruned chooses patches of the data folder's photographs, or of a few of the
-// pictures that were judged, writes what stays as pictures, and says how much of the
-// photographs' detail that is.
-func (a *Audit) showPruned(f *Finding, model *vision.Model, judged []vision.Labelled, choosers []chooser) (string, error) {
+// photographs are squares of photoGrid² patches, and the files that they are of.
+type photographs struct {
+	squares []*image.Gray
+	files   []string
+}
+
+// photographs reads those of the data folder that are there.
+func (a *Audit) photographs() (p photographs, err error) {
+	pictures, files, err := readImages(a.Data, dataImages)
+	if err != nil {
+		return p, err
+	}
+	for i, picture := range pictures {
+		square := middleSquare(picture, photoGrid)
+		if square.Rect.Empty() {
+			return p, reject(files[i], fmt.Sprintf("a photograph of %d×%d pixels at least", photoGrid, photoGrid), fmt.Sprintf("%d×%d", picture.Rect.Dx(), picture.Rect.Dy()))
+		}
+		p.squares, p.files = append(p.squares, square), append(p.files, files[i])
+	}
+	return p, nil
+}
+
+// showPruned chooses patches of photographs, or, where there is no data folder, of a
+// few of the pictures that were judged, writes what stays as pictures, and says how
+// much of the photographs' detail that is.
+func (a *Audit) showPruned(f *Finding, model *vision.Model, judged []vision.Labelled, photos photographs, choosers []chooser) (string, error) {
 	if a.Data == "" {
 		for i, p := range judged[:min(shownShapes, len(judged))] {
 			attention, err := attentionTo(model, p.Picture)
@@ -43,33 +65,25 @@ func (a *Audit) showPruned(f *Finding, model *vision.Model, judged []vision.Labe
 		}
 		return "", nil
 	}
-	photographs, found, err := readImages(a.Data, dataImages)
-	if err != nil {
-		return "", err
-	}
-	if len(found) == 0 {
+	if len(photos.files) == 0 {
 		return " The data folder has no photographs to look at.", nil
 	}
 	var kept [][]float64 // by photograph, then share and chooser
-	for i, photograph := range photographs {
-		square := middleSquare(photograph, photoGrid)
-		if square.Rect.Empty() {
-			return "", reject(found[i], fmt.Sprintf("a photograph of %d×%d pixels at least", photoGrid, photoGrid), fmt.Sprintf("%d×%d", photograph.Rect.Dx(), photograph.Rect.Dy()))
-		}
+	for i, square := range photos.squares {
 		seen := image.NewGray(image.Rect(0, 0, photoGrid*model.Config.Patch, photoGrid*model.Config.Patch))
 		draw.CatmullRom.Scale(seen, seen.Rect, square, square.Rect, draw.Src, nil)
 		attention, err := attentionTo(model, seen)
 		if err != nil {
 			return "", err
 		}
-		_, name, _ := strings.Cut(strings.TrimSuffix(path.Base(found[i]), path.Ext(found[i])), "-")
+		_, name, _ := strings.Cut(strings.TrimSuffix(path.Base(photos.files[i]), path.Ext(photos.files[i])), "-")
 		detail, err := a.showKept(name, i, square, square.Rect.Dx()/photoGrid, attention, choosers)
 		if err != nil {
 			return "", err
 		}
 		kept = append(kept, detail)
 	}
-	f.Evidence = append(f.Evidence, found...)
+	f.Evidence = append(f.Evidence, photos.files...)
 	var said []string
 	at := 0
 	for _, share := range shownKept {
@@ -91,7 +105,7 @@ func (a *Audit) showPruned(f *Finding, model *vision.Model, judged []vision.Labe
 		}
 		said = append(said, fmt.Sprintf("with %.0f%% of the patches %s", 100*share, strings.Join(shares, ", ")))
 	}
-	return fmt.Sprintf(" Of the detail of photographs, the variance within patches, stay %s: %d photographs, bootstrapped, of %d patches each, of which this model has seen none.", strings.Join(said, "; "), len(found), photoGrid*photoGrid), nil
+	return fmt.Sprintf(" Of the detail of photographs, the variance within patches, stay %s: %d photographs, bootstrapped, of %d patches each, of which this model has seen none.", strings.Join(said, "; "), len(photos.files), photoGrid*photoGrid), nil
 }
 
 // showKept writes a picture for each share and chooser, and returns how much of its
@@ -124,7 +138,7 @@ func attentionTo(model *vision.Model, picture *image.Gray) (spec.Heads, error) {
 	if err := s.Embed(&x, picture); err != nil {
 		return spec.Heads{}, err
 	}
-	for layer := range prunedFirst {
+	for layer := range judgedLayer {
 		s.Layer(&x, layer)
 	}
 	return s.Attention, nil

@@ -32,11 +32,11 @@ var (
 	claimedShares = []float64{0.5, 0.7}
 )
 
-// prunedAfter are the layers behind whose attention patches go, and prunedFirst is the
+// prunedAfter are the layers behind whose attention patches go, and judgedLayer is the
 // one that the verdict is of: the second, as FastV has it.
 var prunedAfter = []int{1, 2}
 
-const prunedFirst = 2
+const judgedLayer = 2
 
 // imageTokens drops patches of pictures inside a vision transformer, and counts the
 // pictures that it still knows.
@@ -46,7 +46,7 @@ func imageTokens(ctx context.Context, a *Audit, f *Finding) error {
 		if err != nil {
 			return err
 		}
-		return a.pruneImages(ctx, f, model, pictures, "drawn shapes")
+		return a.pruneImages(ctx, f, model, pictures, "drawn shapes", photographs{})
 	}
 	digits, err := readDigits(a.Data)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -56,13 +56,17 @@ func imageTokens(ctx context.Context, a *Audit, f *Finding) error {
 	if err != nil {
 		return err
 	}
+	photos, err := a.photographs()
+	if err != nil {
+		return err
+	}
 	learnt := len(digits) * 4 / 5
 	model, err := learnDigits(ctx, digits[:learnt], a.Seed)
 	if err != nil {
 		return err
 	}
 	f.Evidence = append(f.Evidence, dataDigits, dataDigitLabels)
-	return a.pruneImages(ctx, f, model, digits[learnt:], fmt.Sprintf("digits, by a model that has learnt %d others", learnt))
+	return a.pruneImages(ctx, f, model, digits[learnt:], fmt.Sprintf("digits, by a model that has learnt %d others", learnt), photos)
 }
 
 // drawnShapes are the embedded model and what it is judged on.
@@ -72,8 +76,8 @@ func (a *Audit) drawnShapes() (*vision.Model, []vision.Labelled, error) {
 	return model, tinyshapes.Draw(a.Seed%(1<<32), pictures), err
 }
 
-// pruneImages judges a model's pictures.
-func (a *Audit) pruneImages(ctx context.Context, f *Finding, model *vision.Model, pictures []vision.Labelled, source string) error {
+// pruneImages judges a model on pictures, and shows what it keeps of photographs.
+func (a *Audit) pruneImages(ctx context.Context, f *Finding, model *vision.Model, pictures []vision.Labelled, source string, photos photographs) error {
 	choosers, err := a.choosers(model.Config.Heads)
 	if err != nil {
 		return err
@@ -123,7 +127,7 @@ func (a *Audit) pruneImages(ctx context.Context, f *Finding, model *vision.Model
 			loss, cost := a.pointsMore(whole, documented)
 			gain, gained := a.pointsMore(documented, random)
 			f.Curve.add(append(row, loss, cost.Low, cost.High, gain, gained.Low, gained.High)...)
-			if i := slices.Index(claimedShares, share); i >= 0 && after == prunedFirst {
+			if i := slices.Index(claimedShares, share); i >= 0 && after == judgedLayer {
 				cheap[i], better[i] = cost.High <= tolerablePoints, gained.Low > 0
 				tolerable := "too much"
 				if cheap[i] {
@@ -136,14 +140,13 @@ func (a *Audit) pruneImages(ctx context.Context, f *Finding, model *vision.Model
 			}
 		}
 	}
-	f.Verdict = pruningVerdict(cheap, better)
 	f.Note += fmt.Sprintf(" The share removed is what the module is told, and no result; what it costs of accuracy is %s. Patches go behind layer %d of %d, by its attention, and the class is read from those that are left: half of %d patches are %.0f%% fewer multiply-adds of the whole, 70%% are %.0f%%. The claim holds where both shares cost at most %.0f points within the interval, and random choice, a draw for each picture, costs more. Contrast keeps the patches whose pixels vary most, and sees no attention.",
-		strings.Join(losses[:], "; "), prunedFirst, c.Layers, patches, 100*savedMulAdds(c, 0.5), 100*savedMulAdds(c, 0.7), tolerablePoints)
-	shown, err := a.showPruned(f, model, pictures, choosers)
+		strings.Join(losses[:], "; "), judgedLayer, c.Layers, patches, 100*savedMulAdds(c, 0.5), 100*savedMulAdds(c, 0.7), tolerablePoints)
+	shown, err := a.showPruned(f, model, pictures, photos, choosers)
 	if err != nil {
 		return err
 	}
-	f.Note += shown
+	f.Verdict, f.Note = pruningVerdict(cheap, better), f.Note+shown
 	return nil
 }
 
@@ -196,7 +199,7 @@ func savedMulAdds(c vision.Config, share float64) float64 {
 	n := c.Grid * c.Grid
 	kept := documentedPrune(n, c.Heads, share).KeepCount()
 	whole := float64(n*c.Dim*c.Patch*c.Patch) + float64(float64(c.Layers)*layer(n)) + float64(c.Dim*c.Classes)
-	return float64(c.Layers-prunedFirst) * (layer(n) - layer(kept)) / whole
+	return float64(c.Layers-judgedLayer) * (layer(n) - layer(kept)) / whole
 }
 
 func documentedPrune(patches, heads int, share float64) spec.ImageTokenPruneConfig {

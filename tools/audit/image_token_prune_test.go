@@ -99,7 +99,7 @@ func TestThePruningVerdictIsMeasured(t *testing.T) {
 		want Verdict
 	}{{1, Supported}, {0.6, Conditional}, {0, Refuted}} {
 		f := &Finding{}
-		if err := pruningWith(t, c.from, swapLast).pruneImages(context.Background(), f, model, pictures, "spots"); err != nil || f.Verdict != c.want {
+		if err := pruningWith(t, c.from, swapLast).pruneImages(context.Background(), f, model, pictures, "spots", photographs{}); err != nil || f.Verdict != c.want {
 			t.Fatalf("wrong from %v: %v, %v, want %v; %s", c.from, f.Verdict, err, c.want, f.Note)
 		}
 		if f.Interval == nil || !f.Interval.Holds(*f.Figure) || len(f.Curve.Rows) != 14 {
@@ -129,14 +129,14 @@ func TestThePruningVerdictIsOfIntervals(t *testing.T) {
 		}
 	}
 	f := &Finding{}
-	if err := pruningWith(t, 0, dropLast).pruneImages(context.Background(), f, model, pictures, "spots"); err != nil || *f.Figure <= 0 || *f.Figure >= tolerablePoints || f.Interval.High <= tolerablePoints || f.Verdict != Refuted {
+	if err := pruningWith(t, 0, dropLast).pruneImages(context.Background(), f, model, pictures, "spots", photographs{}); err != nil || *f.Figure <= 0 || *f.Figure >= tolerablePoints || f.Interval.High <= tolerablePoints || f.Verdict != Refuted {
 		t.Errorf("%v: %v, %+v", err, f.Verdict, f)
 	}
 
 	// Of four pictures, random choice may have lost what it lost by chance.
 	_, pictures = spots(t)
 	f = &Finding{}
-	if err := pruningWith(t, 1, nil).pruneImages(context.Background(), f, model, pictures[:4], "spots"); err != nil || f.Verdict != Conditional {
+	if err := pruningWith(t, 1, nil).pruneImages(context.Background(), f, model, pictures[:4], "spots", photographs{}); err != nil || f.Verdict != Conditional {
 		t.Errorf("%v: %v, %s", err, f.Verdict, f.Note)
 	}
 	for _, row := range []int{9, 11} {
@@ -186,7 +186,7 @@ func TestPatchesThatAreNotAPartitionAreNotTrusted(t *testing.T) {
 		},
 	} {
 		f := &Finding{}
-		err := pruningWith(t, 0, wrong).pruneImages(context.Background(), f, model, pictures, "spots")
+		err := pruningWith(t, 0, wrong).pruneImages(context.Background(), f, model, pictures, "spots", photographs{})
 		if err == nil || !strings.Contains(err.Error(), "cannot be trusted") || f.Verdict != "" {
 			t.Errorf("%s: %v, verdict %q", name, err, f.Verdict)
 		}
@@ -205,7 +205,7 @@ func TestPruningWithoutTheVariant(t *testing.T) {
 		return honest(c)
 	}
 	f := &Finding{}
-	if err := traceAudit(t, impl).pruneImages(context.Background(), f, model, pictures, "spots"); err != nil || slices.Contains(f.Curve.Columns, "squish6 %") || len(f.Curve.Columns) != len(f.Curve.Rows[0]) || f.Verdict != Supported {
+	if err := traceAudit(t, impl).pruneImages(context.Background(), f, model, pictures, "spots", photographs{}); err != nil || slices.Contains(f.Curve.Columns, "squish6 %") || len(f.Curve.Columns) != len(f.Curve.Rows[0]) || f.Verdict != Supported {
 		t.Errorf("%v: %+v", err, f)
 	}
 	impl.ImageTokenPrune = func(c spec.ImageTokenPruneConfig) (spec.ImageTokenPrune, error) {
@@ -215,12 +215,12 @@ func TestPruningWithoutTheVariant(t *testing.T) {
 		return honest(c)
 	}
 	f = &Finding{}
-	if err := traceAudit(t, impl).pruneImages(context.Background(), f, model, pictures, "spots"); !errors.Is(err, broken) || f.Verdict != "" {
+	if err := traceAudit(t, impl).pruneImages(context.Background(), f, model, pictures, "spots", photographs{}); !errors.Is(err, broken) || f.Verdict != "" {
 		t.Errorf("%v: %v", err, f.Verdict)
 	}
 	stopped, stop := context.WithCancel(context.Background())
 	stop()
-	if err := traceAudit(t, fast.Implementation()).pruneImages(stopped, f, model, pictures, "spots"); !errors.Is(err, context.Canceled) {
+	if err := traceAudit(t, fast.Implementation()).pruneImages(stopped, f, model, pictures, "spots", photographs{}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -249,7 +249,7 @@ func TestPruningOfDrawnShapesIsRepeatable(t *testing.T) {
 	pictures := tinyshapes.Draw(9, 16)
 	find := func() *Finding {
 		f := &Finding{}
-		if err := traceAudit(t, fast.Implementation()).pruneImages(context.Background(), f, model, pictures, "shapes"); err != nil {
+		if err := traceAudit(t, fast.Implementation()).pruneImages(context.Background(), f, model, pictures, "shapes", photographs{}); err != nil {
 			t.Fatal(err)
 		}
 		return f
@@ -386,7 +386,7 @@ func TestPicturesOfWhatIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Pictures = filepath.Join(t.TempDir(), "new")
-	if note, err := a.showPruned(&Finding{}, model, tinyshapes.Draw(1, 5), choosers); err != nil || note != "" {
+	if note, err := a.showPruned(&Finding{}, model, tinyshapes.Draw(1, 5), photographs{}, choosers); err != nil || note != "" {
 		t.Fatal(note, err)
 	}
 	names, err := filepath.Glob(filepath.Join(a.Pictures, "image-shape-*.png"))
@@ -400,7 +400,15 @@ func TestPicturesOfWhatIsKept(t *testing.T) {
 
 	a.Data, a.Pictures = t.TempDir(), t.TempDir()
 	f := &Finding{}
-	if note, err := a.showPruned(f, model, nil, choosers); err != nil || !strings.Contains(note, "no photographs") {
+	photos := func() photographs {
+		t.Helper()
+		p, err := a.photographs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if note, err := a.showPruned(f, model, nil, photos(), choosers); err != nil || !strings.Contains(note, "no photographs") {
 		t.Error(note, err)
 	}
 	// All detail is in one patch of the upper left.
@@ -412,7 +420,7 @@ func TestPicturesOfWhatIsKept(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(a.Data, dataImages[0]), encoded(t, photograph), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	note, err := a.showPruned(f, model, nil, choosers)
+	note, err := a.showPruned(f, model, nil, photos(), choosers)
 	if err != nil || !strings.Contains(note, ": 1 photographs") || strings.Count(note, "100% by contrast (100…100)") != 2 || !slices.Equal(f.Evidence, dataImages[:1]) {
 		t.Errorf("%v: %s, %v", err, note, f.Evidence)
 	}
@@ -423,7 +431,7 @@ func TestPicturesOfWhatIsKept(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(a.Data, dataImages[0]), encoded(t, small), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.showPruned(f, model, nil, choosers); spec.KindOf(err) != spec.Invalid || !strings.Contains(err.Error(), dataImages[0]) {
+	if _, err := a.photographs(); spec.KindOf(err) != spec.Invalid || !strings.Contains(err.Error(), dataImages[0]) {
 		t.Error(err)
 	}
 }
@@ -464,7 +472,11 @@ func TestWhatTheModelSeesOfAPhotograph(t *testing.T) {
 		}
 		return nil, nil
 	}}
-	if _, err := a.showPruned(&Finding{}, model, nil, []chooser{look}); err != nil || !slices.Equal(shares, []float64{0.5, 0.7}) {
+	photos, err := a.photographs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.showPruned(&Finding{}, model, nil, photos, []chooser{look}); err != nil || !slices.Equal(shares, []float64{0.5, 0.7}) {
 		t.Errorf("%v, %v", shares, err)
 	}
 }

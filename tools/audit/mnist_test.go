@@ -95,6 +95,15 @@ func TestDigitsAreChecked(t *testing.T) {
 	}
 }
 
+// A photograph that is none is refused before anything is learnt.
+func TestABadPhotographGivesNoVerdict(t *testing.T) {
+	a := &Audit{Options: Options{Data: t.TempDir(), Implementation: fast.Implementation()}}
+	digitsIn(t, a.Data, 12)
+	spoil(t, a.Data, dataImages[2], "no image")
+	f := &Finding{}
+	refused(t, f, imageTokens(context.Background(), a, f), dataImages[2])
+}
+
 // What says it is small is not unpacked any further.
 func TestAnEnormousFileIsNotUnpacked(t *testing.T) {
 	dir := t.TempDir()
