@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -143,7 +145,10 @@ func TestAuditRefusesBadInput(t *testing.T) {
 		}
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		data, err := os.ReadFile(path)
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, change(data), 0o666); err != nil {
@@ -167,6 +172,13 @@ func TestAuditRefusesBadInput(t *testing.T) {
 		{[]string{"--data", spoiled("text/tinystories_val_794k.txt", replace("One paragraph."))}, "tinystories_val_794k.txt: want 600 paragraphs, got 1"},
 		{[]string{"--data", spoiled("cot/gsm8k_test.jsonl", replace(`{"q": "a"}`))}, "gsm8k_test.jsonl, line 1: audit: solution: want the fields question and answer"},
 		{[]string{"--data", spoiled("mc/arc_easy.jsonl", replace(`{"query": "a", "choices": ["b", "c"]}`)), "--claim", "score/ARC-Easy"}, "arc_easy.jsonl, line 1"},
+		{[]string{"--data", spoiled("traces/mooncake_conversation_trace.jsonl", replace(`{"timestamp": 0}`)), "--claim", "kv-memory-hierarchical"}, "mooncake_conversation_trace.jsonl, line 1"},
+		{[]string{"--data", spoiled("traces/AzureLLMInferenceTrace_conv.csv", replace("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6,374,44\n2023-11-16 18:15:45.6,12,4\n")),
+			"--claim", "multimodal-batch/waiting"}, "AzureLLMInferenceTrace_conv.csv, line 3"},
+		{[]string{"--data", spoiled("traces/AzureLLMInferenceTrace_conv.csv", replace("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6,-1,44\n")),
+			"--claim", "multimodal-batch/waiting"}, "AzureLLMInferenceTrace_conv.csv, line 2"},
+		{[]string{"--data", spoiled("video/clip_32x16.raw", replace("no whole frame")), "--claim", "video-token-reduction"}, "video/clip_32x16.raw: want"},
+		{[]string{"--data", spoiled("images/skimage-coffee.png", replace("\x89PNG\r\n\x1a\n")), "--claim", "embedding-gate/routing"}, "images/skimage-coffee.png: want"},
 	} {
 		code, out, stderr := conform(t, append([]string{"audit", "--questions", "5"}, c.args...)...)
 		if code != exitMisuse || out != "" || !strings.Contains(stderr, c.want) || strings.Count(stderr, "\n") != 1 {
