@@ -26,7 +26,7 @@ func TestArrivalsAreChecked(t *testing.T) {
 	a := traceAudit(t, fast.Implementation())
 	a.Data = t.TempDir()
 	f := &Finding{}
-	if err := batchWaiting(context.Background(), a, f); err != nil || f.Verdict != Unmeasured {
+	if err := claimJudge(batchWaiting).run(context.Background(), a, f); err != nil || f.Verdict != Unmeasured {
 		t.Errorf("no file: %v, %v", err, f.Verdict)
 	}
 	for _, c := range []struct{ text, where string }{

@@ -1,8 +1,12 @@
 package audit
 
 import (
+	"context"
+	"fmt"
+	"io/fs"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -236,5 +240,31 @@ func TestTaskLinesAreChecked(t *testing.T) {
 func TestNeededForOnePoint(t *testing.T) {
 	if got := needed(0.5); got < 39_000 || got > 39_500 {
 		t.Errorf("needed(0.5) = %d", got)
+	}
+}
+
+// What is wanting is said, and nothing that was measured before it is left.
+func TestWhatIsWantingIsUnmeasured(t *testing.T) {
+	a := &Audit{Options: Options{Data: t.TempDir()}}
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{&fs.PathError{Op: "open", Path: filepath.Join(a.Data, "video", "x.raw"), Err: fs.ErrNotExist}, "the data folder has no video/x.raw"},
+		{fmt.Errorf("fit: %w", spec.Unsupported), "not offered: fit: unsupported"},
+	} {
+		f := &Finding{}
+		err := claimJudge(func(_ context.Context, _ *Audit, f *Finding) error {
+			f.counted(1, "%")
+			f.Evidence, f.Curve = []string{"x"}, &Curve{}
+			return c.err
+		}).run(context.Background(), a, f)
+		if err != nil || f.Verdict != Unmeasured || f.Note != c.want || f.Figure != nil || f.Exact || f.Curve != nil || f.Evidence != nil {
+			t.Errorf("%v: %v, %+v", c.err, err, f)
+		}
+	}
+	refused := reject("x", "a", "b")
+	if err := claimJudge(func(context.Context, *Audit, *Finding) error { return refused }).run(context.Background(), a, &Finding{}); err != refused {
+		t.Errorf("%v", err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -48,18 +47,13 @@ type collection struct {
 	note     string
 }
 
-// collection is CACM, or a drawn one. Without its files the finding is unmeasured.
+// collection is CACM, or a drawn one.
 func (a *Audit) collection(f *Finding) (*collection, error) {
 	if a.Data == "" {
 		return drawCollection(a.Seed), nil
 	}
-	c, err := readCACM(a.Data)
-	if errors.Is(err, fs.ErrNotExist) {
-		f.Verdict, f.Note = Unmeasured, "the data folder has not all files of ir/cacm"
-		return nil, nil
-	}
 	f.Evidence = append(f.Evidence, cacmArchive, cacmTopics, cacmJudgement)
-	return c, err
+	return readCACM(a.Data)
 }
 
 func readCACM(dir string) (*collection, error) {

@@ -113,7 +113,7 @@ func TestCACMIsChecked(t *testing.T) {
 	a := traceAudit(t, fast.Implementation())
 	a.Data = t.TempDir()
 	f := &Finding{}
-	if err := streamRetrieval(context.Background(), a, f); err != nil || f.Verdict != Unmeasured {
+	if err := claimJudge(streamRetrieval).run(context.Background(), a, f); err != nil || f.Verdict != Unmeasured {
 		t.Errorf("no file: %v, %v", err, f.Verdict)
 	}
 	docs := func(more ...tarFile) string { return zipped(t, append(smallDocs(), more...), 0, 0) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"path/filepath"
 
 	"github.com/squishspec/squishspec/spec"
 )
@@ -13,6 +14,27 @@ import (
 // A judge of a claim measures what it needs and fills in verdict, figure, interval,
 // note and evidence of a finding.
 type claimJudge func(ctx context.Context, a *Audit, f *Finding) error
+
+// run judges, and says what is wanting where the data folder has no such file, or the
+// implementation no such operation: neither is an error.
+func (judge claimJudge) run(ctx context.Context, a *Audit, f *Finding) error {
+	err := judge(ctx, a, f)
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file) && errors.Is(err, fs.ErrNotExist):
+		name, relative := filepath.Rel(a.Data, file.Path)
+		if relative != nil {
+			name = file.Path
+		}
+		f.Verdict, f.Note = Unmeasured, "the data folder has no "+filepath.ToSlash(name)
+	case spec.KindOf(err) == spec.Unsupported:
+		f.Verdict, f.Note = Unmeasured, "not offered: "+err.Error()
+	default:
+		return err
+	}
+	f.Figure, f.Interval, f.Exact, f.Curve, f.Evidence = nil, nil, false, nil, nil // nothing by halves
+	return nil
+}
 
 // A question is a claim, score or figure of the page with its judge.
 type question struct {
@@ -108,10 +130,7 @@ func (a *Audit) Find(ctx context.Context, id string) (*Finding, error) {
 			continue
 		}
 		f := &Finding{Type: "finding", ID: q.id, Module: q.module, Claim: q.claim, Command: "conform audit" + a.Arguments + " --claim " + q.id}
-		err := q.judge(ctx, a, f)
-		if spec.KindOf(err) == spec.Unsupported {
-			f.Verdict, f.Note = Unmeasured, "not offered: "+err.Error()
-		} else if err != nil {
+		if err := q.judge.run(ctx, a, f); err != nil {
 			return nil, fmt.Errorf("%s: %w", id, err)
 		}
 		return f, nil
@@ -519,10 +538,6 @@ func taskScore(ctx context.Context, a *Audit, t *Task, page spec.Score, f *Findi
 		return nil
 	}
 	items, err := t.read(a.Data)
-	if errors.Is(err, fs.ErrNotExist) {
-		f.Verdict, f.Note = Unmeasured, fmt.Sprintf("the data folder has no %s", t.File)
-		return nil
-	}
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func readClips(dir string) (clips []*clip, err error) {
 		clips = append(clips, c)
 	}
 	if len(clips) == 0 {
-		return nil, fs.ErrNotExist
+		return nil, &fs.PathError{Op: "open", Path: filepath.Join(dir, dataClips, "*.raw"), Err: fs.ErrNotExist}
 	}
 	sheet, err := readImage(dir, dataSheet)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -198,7 +198,7 @@ func TestClipsAreChecked(t *testing.T) {
 	a := traceAudit(t, fast.Implementation())
 	a.Data = t.TempDir()
 	f := &Finding{}
-	if err := videoTokens(context.Background(), a, f); err != nil || f.Verdict != Unmeasured {
+	if err := claimJudge(videoTokens).run(context.Background(), a, f); err != nil || f.Verdict != Unmeasured {
 		t.Errorf("no file: %v, %v", err, f.Verdict)
 	}
 	spoil(t, a.Data, "video/a_16x16.raw", strings.Repeat("a", 512))

@@ -119,7 +119,7 @@ func TestConversationsAreChecked(t *testing.T) {
 	a := traceAudit(t, fast.Implementation())
 	a.Data = t.TempDir()
 	f := &Finding{}
-	if err := prefetchHits(context.Background(), a, f); err != nil || f.Verdict != Unmeasured {
+	if err := claimJudge(prefetchHits).run(context.Background(), a, f); err != nil || f.Verdict != Unmeasured {
 		t.Errorf("no file: %v, %v", err, f.Verdict)
 	}
 	const (

@@ -2,9 +2,7 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -28,10 +26,6 @@ func traceReduction(ctx context.Context, a *Audit, f *Finding) error {
 	if a.Data != "" {
 		var err error
 		solutions, err = readWorkedSolutions(a.Data)
-		if errors.Is(err, fs.ErrNotExist) {
-			f.Verdict, f.Note = Unmeasured, "the data folder has no "+dataTunedText
-			return nil
-		}
 		if err != nil {
 			return err
 		}

@@ -2,9 +2,7 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -19,10 +17,6 @@ func tieredHits(ctx context.Context, a *Audit, f *Finding) error {
 	if a.Data != "" {
 		var err error
 		trace, err = readRequests(a.Data)
-		if errors.Is(err, fs.ErrNotExist) {
-			f.Verdict, f.Note = Unmeasured, "the data folder has no "+dataRequests
-			return nil
-		}
 		if err != nil {
 			return err
 		}

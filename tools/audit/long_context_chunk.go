@@ -2,9 +2,7 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -245,10 +243,6 @@ func topicBoundaries(ctx context.Context, a *Audit, f *Finding) error {
 	if a.Data != "" {
 		var err error
 		sources, err = readSources(a.Data)
-		if errors.Is(err, fs.ErrNotExist) {
-			f.Verdict, f.Note = Unmeasured, fmt.Sprintf("the data folder has not all of %s, %s and %s", dataBook, dataText, dataTunedText)
-			return nil
-		}
 		if err != nil {
 			return err
 		}

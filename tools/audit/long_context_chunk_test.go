@@ -249,7 +249,7 @@ func TestChunkedTextsAreChecked(t *testing.T) {
 	a := chunkAudit(t, fast.Implementation())
 	a.Data = t.TempDir()
 	f := &Finding{}
-	if err := topicBoundaries(context.Background(), a, f); err != nil || f.Verdict != Unmeasured || !strings.Contains(f.Note, dataBook) {
+	if err := claimJudge(topicBoundaries).run(context.Background(), a, f); err != nil || f.Verdict != Unmeasured || !strings.Contains(f.Note, dataBook) {
 		t.Errorf("no file: %v, %v", err, f.Verdict)
 	}
 	spoil(t, a.Data, dataBook, "Short.")

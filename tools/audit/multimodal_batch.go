@@ -2,9 +2,7 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"slices"
 
@@ -218,10 +216,6 @@ func batchWaiting(ctx context.Context, a *Audit, f *Finding) error {
 	if a.Data != "" {
 		var err error
 		trace, err = readArrivals(a.Data)
-		if errors.Is(err, fs.ErrNotExist) {
-			f.Verdict, f.Note = Unmeasured, "the data folder has no "+dataArrivals
-			return nil
-		}
 		if err != nil {
 			return err
 		}

@@ -232,7 +232,7 @@ func TestRequestsAreChecked(t *testing.T) {
 	a := traceAudit(t, fast.Implementation())
 	a.Data = t.TempDir()
 	f := &Finding{}
-	if err := tieredHits(context.Background(), a, f); err != nil || f.Verdict != Unmeasured {
+	if err := claimJudge(tieredHits).run(context.Background(), a, f); err != nil || f.Verdict != Unmeasured {
 		t.Errorf("no file: %v, %v", err, f.Verdict)
 	}
 	good := `{"timestamp": 5, "input_length": 600, "output_length": 0, "hash_ids": [1, 2]}`

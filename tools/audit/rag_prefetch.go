@@ -3,9 +3,7 @@ package audit
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -21,10 +19,6 @@ func prefetchHits(ctx context.Context, a *Audit, f *Finding) error {
 	if a.Data != "" {
 		var err error
 		conversations, err = readConversations(a.Data)
-		if errors.Is(err, fs.ErrNotExist) {
-			f.Verdict, f.Note = Unmeasured, "the data folder has not all files of rag_sessions"
-			return nil
-		}
 		if err != nil {
 			return err
 		}

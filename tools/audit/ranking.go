@@ -321,7 +321,7 @@ func measureRankers(ctx context.Context, c *corpus, rankers []ranker) (*measured
 // brute force, and better than those of overlap whatever the reading.
 func judgeRetrieval(ctx context.Context, a *Audit, f *Finding, rankersOf func(c *corpus) ([]ranker, error)) error {
 	all, err := a.collection(f)
-	if all == nil {
+	if err != nil {
 		return err
 	}
 	curve := &Curve{Columns: []string{"citations kept", "stemmed", "repeated words count", "MAP", fmt.Sprintf("nDCG@%d", gainDepth), fmt.Sprintf("recall@%d", recallDepth),

@@ -76,7 +76,7 @@ func TestSolutionsAreChecked(t *testing.T) {
 	a := solutionAudit(t, fast.Implementation())
 	a.Data = t.TempDir()
 	f := &Finding{}
-	if err := traceReduction(context.Background(), a, f); err != nil || f.Verdict != Unmeasured || !strings.Contains(f.Note, dataTunedText) {
+	if err := claimJudge(traceReduction).run(context.Background(), a, f); err != nil || f.Verdict != Unmeasured || !strings.Contains(f.Note, dataTunedText) {
 		t.Errorf("no file: %v, %v, %s", err, f.Verdict, f.Note)
 	}
 	good := solutionLine("a?", "1+1=<<1+1=2>>2\n#### 2")
@@ -106,7 +106,7 @@ func TestSolutionsAreChecked(t *testing.T) {
 
 	spoil(t, a.Data, dataTunedText, solutionLine("a?", "1+1=<<1+1=2>>two\n#### 2")+"\n")
 	f = &Finding{}
-	if err := traceReduction(context.Background(), a, f); err != nil || f.Verdict != Unmeasured || f.Figure != nil {
+	if err := claimJudge(traceReduction).run(context.Background(), a, f); err != nil || f.Verdict != Unmeasured || f.Figure != nil {
 		t.Errorf("nothing is stated: %v, %+v", err, f)
 	}
 }
