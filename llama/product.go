@@ -1,5 +1,7 @@
 package llama
 
+import "github.com/squishspec/squishspec/internal/ordered"
+
 // A Float is a type to compute in.
 type Float interface{ float32 | float64 }
 
@@ -36,18 +38,9 @@ func product[F Float](dst, x []F, n int, w *Matrix, buffer []F) {
 			dst[i*rows+r], dst[(i+1)*rows+r], dst[(i+2)*rows+r], dst[(i+3)*rows+r] = s0, s1, s2, s3
 		}
 		for ; i < n; i++ {
-			dst[i*rows+r] = dot(v, x[i*cols:][:cols])
+			dst[i*rows+r] = ordered.Dot(v, x[i*cols:][:cols])
 		}
 	}
-}
-
-func dot[F Float](a, b []F) F {
-	b = b[:len(a)]
-	var s F
-	for i, v := range a {
-		s += F(v * b[i])
-	}
-	return s
 }
 
 func add[F Float](dst, x []F) {

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/squishspec/squishspec/fast/elementary"
+	"github.com/squishspec/squishspec/internal/ordered"
 	"github.com/squishspec/squishspec/spec"
 )
 
@@ -277,7 +278,7 @@ func (s *Session[F]) scoreKeys(scores, queries, keys []F, tokens, down int) {
 	}
 	dim := s.model.Config.HeadDim
 	for i := range scores {
-		scores[i] = dot(queries[i/tokens*dim:][:dim], keys[i%tokens*down:][:dim])
+		scores[i] = ordered.Dot(queries[i/tokens*dim:][:dim], keys[i%tokens*down:][:dim])
 	}
 }
 

@@ -41,22 +41,19 @@ func transposedOf[F ordered.Float](l *layout, p []F) []F {
 
 var someTokens = []int{1, 5, 9, 5, 16, 0, 3, 3, 9, 2, 1}
 
-// TestGradientIsTheSlope compares with central differences, for every parameter.
-func TestGradientIsTheSlope(t *testing.T) {
-	l := newTextLayout(small)
-	p := random(&l.layout)
-	n := newTextNetwork[float64](l)
-	gradient := make([]float64, l.size)
-	n.gradient(p, transposedOf(&l.layout, p), gradient, someTokens)
+// checkSlopes compares a gradient with central differences of a loss of parameters. Each
+// tensor must have an element of at least some size.
+func checkSlopes(t *testing.T, l *layout, p, gradient []float64, least float64, loss func() float64) {
+	t.Helper()
 	const step = 1e-5
 	for kind, where := range l.tensors {
 		largest := 0.0
 		for i := where.at; i < where.at+where.size(); i++ {
 			was := p[i]
 			p[i] = was + step
-			above := n.forward(p, someTokens)
+			above := loss()
 			p[i] = was - step
-			below := n.forward(p, someTokens)
+			below := loss()
 			p[i] = was
 			// The error is step² times a third derivative, and rounding of a loss of
 			// some 50 over the step.
@@ -65,10 +62,20 @@ func TestGradientIsTheSlope(t *testing.T) {
 			}
 			largest = max(largest, math.Abs(gradient[i]))
 		}
-		if largest < 1e-2 {
+		if largest < least {
 			t.Errorf("tensor %d: the largest gradient is %v: nothing was compared", kind, largest)
 		}
 	}
+}
+
+// TestGradientIsTheSlope compares with central differences, for every parameter.
+func TestGradientIsTheSlope(t *testing.T) {
+	l := newTextLayout(small)
+	p := random(&l.layout)
+	n := newTextNetwork[float64](l)
+	gradient := make([]float64, l.size)
+	n.gradient(p, transposedOf(&l.layout, p), gradient, someTokens)
+	checkSlopes(t, &l.layout, p, gradient, 1e-2, func() float64 { return n.forward(p, someTokens) })
 }
 
 func TestGradientsOfTextsAddUp(t *testing.T) {

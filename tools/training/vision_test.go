@@ -51,25 +51,7 @@ func TestGradientOfAPictureIsTheSlope(t *testing.T) {
 		clear(gradient)
 		n.gradient(p, transposedOf(&l.layout, p), gradient, patches, class)
 	}
-	const step = 1e-5
-	for kind, where := range l.tensors {
-		largest := 0.0
-		for i := where.at; i < where.at+where.size(); i++ {
-			was := p[i]
-			p[i] = was + step
-			above := n.forward(p, patches, class)
-			p[i] = was - step
-			below := n.forward(p, patches, class)
-			p[i] = was
-			if slope := (above - below) / (2 * step); !(math.Abs(slope-gradient[i]) < 1e-7*(1+math.Abs(slope))) {
-				t.Fatalf("tensor %d, element %d: got %v, slope %v", kind, i-where.at, gradient[i], slope)
-			}
-			largest = max(largest, math.Abs(gradient[i]))
-		}
-		if largest < 1e-3 {
-			t.Errorf("tensor %d: the largest gradient is %v: nothing was compared", kind, largest)
-		}
-	}
+	checkSlopes(t, &l.layout, p, gradient, 1e-3, func() float64 { return n.forward(p, patches, class) })
 }
 
 // TestLossIsThatOfPackageVision: what is trained is what runs, to the bit.
