@@ -1,13 +1,7 @@
-// Package ordered has the products, norms and softmax of transformers, every sum in index
-// order: what is computed with it is the same, whatever vectors a machine has.
 package ordered
 
 // A Float is a type to compute in.
 type Float interface{ float32 | float64 }
-
-// The conversions F(a*b) in this package round each product, which keeps the
-// compiler from fusing it into a sum: results are the same on every architecture
-// but for what package math computes.
 
 // Product computes dst = x·wᵀ, or adds it, for x (n, cols), w (rows, cols) and dst
 // (n, rows). Blocks of 2 by 4 elements of dst share their loads, and eight chains of
