@@ -144,12 +144,7 @@ func roundRobin(tokens, topK, experts int) float64 {
 
 // moments are the mean and the deviation of each column.
 func moments(x spec.Matrix) (mean, deviation []float64) {
-	mean, deviation = make([]float64, x.Cols), make([]float64, x.Cols)
-	for t := range x.Rows {
-		for i, v := range x.Row(t) {
-			mean[i] += float64(v) / float64(x.Rows)
-		}
-	}
+	mean, deviation = columnMeans(x), make([]float64, x.Cols)
 	for t := range x.Rows {
 		for i, v := range x.Row(t) {
 			d := float64(v) - mean[i]

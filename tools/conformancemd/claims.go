@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/squishspec/squishspec/tools/audit"
@@ -23,15 +24,18 @@ var (
 func claims(w io.Writer, reports ...[]byte) error {
 	fmt.Fprint(w, `## Claims
 
-What `+"`conform audit`"+` says of the page's claims, scores and figures. A verdict rests on what was measured on the model and
-the texts named; its command gives it again. Bytes are those of what was serialised and read back, scales, zero points and
-indices included. Nats are by how much a token's negative log-likelihood grew against the model as it is, on the same
-paragraphs; cloze is the share of four-way questions answered rightly; the last column compares with round-to-nearest of
-about as many bytes: below 0 the method is the better one. Intervals are of 95%: by bootstrap over paragraphs or
-conversations, Wilson's, or of the median of runs by order statistics. A claim that depends on its input has a curve below
-the table.
+What `+"`conform audit`"+` says of the page's claims, scores and figures, and, where the page has no figure of what a module is
+for, of that. The first table has the verdicts on embedded and on real inputs; the tables below it what they rest on, with a
+command that gives each again. A claim that depends on its input has a curve.
+
+Bytes are those of what was serialised and read back, scales, zero points and indices included. Nats are by how much a
+token's negative log-likelihood grew against the model as it is, on the same paragraphs; cloze is the share of four-way
+questions answered rightly; the last column compares with round-to-nearest of about as many bytes: below 0 the method is the
+better one. Intervals are of 95%: a bootstrap over what is drawn, as paragraphs, pictures, topics or gates, Wilson's, or of
+the median of runs by order statistics. A figure without an interval is counted.
 
 `)
+	var read []*audit.Report
 	for _, data := range reports {
 		r, err := audit.ReadNDJSON(bytes.NewReader(data))
 		if err != nil {
@@ -40,9 +44,53 @@ the table.
 		if !r.Header.Complete {
 			return fmt.Errorf("the audit of %s: want a complete one", r.Header.Subject)
 		}
+		if len(read) > 0 && !slices.EqualFunc(read[0].Findings, r.Findings, func(f, g *audit.Finding) bool { return f.ID == g.ID }) {
+			return fmt.Errorf("the audit of %s: want the claims that the one of %s has", r.Header.Subject, read[0].Header.Subject)
+		}
+		read = append(read, r)
+	}
+	verdicts(w, read)
+	for _, r := range read {
 		report(w, r)
 	}
 	return nil
+}
+
+// verdicts writes a line a claim, with a column a report. All are of the same claims.
+func verdicts(w io.Writer, reports []*audit.Report) {
+	fmt.Fprint(w, "| claim |")
+	for _, r := range reports {
+		fmt.Fprintf(w, " on %s |", r.Header.Subject)
+	}
+	fmt.Fprintf(w, "\n|%s\n", strings.Repeat("---|", 1+len(reports)))
+	for i, f := range reports[0].Findings {
+		fmt.Fprintf(w, "| `%s`: %s |", f.ID, cell(f.Claim))
+		for _, r := range reports {
+			f := r.Findings[i]
+			fmt.Fprintf(w, " **%s**", f.Verdict)
+			if f.Figure != nil {
+				fmt.Fprintf(w, ", %s", cell(figure(f)))
+			}
+			fmt.Fprint(w, " |")
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintln(w)
+}
+
+// figure is what was measured, with its interval.
+func figure(f *audit.Finding) string {
+	if f.Figure == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%.4g %s", *f.Figure, strings.TrimSpace(f.Unit))
+	switch {
+	case f.Interval != nil:
+		text += fmt.Sprintf(" (%s)", f.Interval.Text("%.4g"))
+	case f.Exact:
+		text += ", counted"
+	}
+	return text
 }
 
 func report(w io.Writer, r *audit.Report) {
@@ -52,17 +100,7 @@ func report(w io.Writer, r *audit.Report) {
 		h.NLL, h.StdErr, h.Tokens, h.Paragraphs, h.Perplexity, percent(h.Cloze), h.Questions, h.Calibration)
 	fmt.Fprint(w, "| claim | verdict | measured | what it rests on | command |\n|---|---|---|---|---|\n")
 	for _, f := range r.Findings {
-		figure := ""
-		if f.Figure != nil {
-			figure = fmt.Sprintf("%.4g %s", *f.Figure, strings.TrimSpace(f.Unit))
-			switch {
-			case f.Interval != nil:
-				figure += fmt.Sprintf(" (%s)", f.Interval.Text("%.4g"))
-			case f.Exact:
-				figure += ", counted"
-			}
-		}
-		fmt.Fprintf(w, "| `%s`: %s | %s | %s | %s | `%s` |\n", f.ID, cell(f.Claim), f.Verdict, cell(figure), cell(f.Note), f.Command)
+		fmt.Fprintf(w, "| `%s`: %s | %s | %s | %s | `%s` |\n", f.ID, cell(f.Claim), f.Verdict, cell(figure(f)), cell(f.Note), f.Command)
 	}
 	for _, f := range r.Findings {
 		if f.Curve == nil {

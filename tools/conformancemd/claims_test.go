@@ -13,11 +13,13 @@ const audited = `{"type": "audit", "subject": "a model", "complete": true, "cloz
 
 func TestClaimsHaveVerdictAndCommand(t *testing.T) {
 	var out strings.Builder
-	if err := claims(&out, []byte(audited)); err != nil {
+	real := strings.NewReplacer("a model", "another", "refuted", "supported", "3.85", "4").Replace(audited)
+	if err := claims(&out, []byte(audited), []byte(real)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"### On a model\n", "cloze 50.0% (0.0…0.0) of",
+		"| claim | on a model | on another |\n|---|---|---|\n| `a-claim`: 4× \\| vs FP16 | **refuted**, 3.85 ×, counted | **supported**, 4 ×, counted |\n",
+		"### On a model\n", "### On another\n", "cloze 50.0% (0.0…0.0) of",
 		"| `a-claim`: 4× \\| vs FP16 | refuted | 3.85 ×, counted | why | `conform audit --claim a-claim` |\n",
 		"\n`a-claim`:\n\n| n | x % |\n|---:|---:|\n| 1000 | 0.1235 |\n",
 		"| `m/1` | 12 = 12 | 4.000 | 4.00 | 2 | +0.250 (+0.125…+0.500) |  |  |  |\n",
@@ -38,5 +40,8 @@ func TestAnAuditIsComplete(t *testing.T) {
 		if err := claims(&out, []byte(data)); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+	if err := claims(new(strings.Builder), []byte(audited), []byte(strings.Replace(audited, "a-claim", "b-claim", 1))); err == nil {
+		t.Error("reports of other claims: accepted")
 	}
 }
