@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,15 @@ import (
 	"github.com/squishspec/squishspec/llama"
 	"github.com/squishspec/squishspec/spec"
 )
+
+// sequential skips a test that takes long with the race detector, and has nothing for
+// it to see, where few tries are asked for.
+func sequential(t *testing.T) {
+	t.Helper()
+	if os.Getenv("SQUISHSPEC_CHECKS") != "" {
+		t.Skip("few tries are asked for, and nothing here is concurrent")
+	}
+}
 
 func TestCodesOfAnyWidthComeBack(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))

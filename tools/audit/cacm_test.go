@@ -172,6 +172,7 @@ func TestCACMIsChecked(t *testing.T) {
 
 // A small file that unpacks to more than there is memory for is not unpacked.
 func TestABombIsRefused(t *testing.T) {
+	sequential(t)
 	var out bytes.Buffer
 	z := gzip.NewWriter(&out)
 	header := make([]byte, 512)
@@ -193,6 +194,7 @@ func TestABombIsRefused(t *testing.T) {
 // digits of whoever made the folder. Its reader finds no document CACM-756, which is
 // CACM-0756: 55 judgements are of no use to it.
 func TestCACM(t *testing.T) {
+	sequential(t)
 	c, err := readCACM(dataDir(t))
 	if err != nil {
 		t.Fatal(err)

@@ -41,6 +41,7 @@ func TestPolicies(t *testing.T) {
 }
 
 func TestPrefetchHitsOfDrawnConversations(t *testing.T) {
+	sequential(t)
 	f := &Finding{}
 	if err := prefetchHits(context.Background(), traceAudit(t, fast.Implementation()), f); err != nil {
 		t.Fatal(err)
@@ -59,6 +60,7 @@ func TestPrefetchHitsOfDrawnConversations(t *testing.T) {
 
 // Whose candidates are the worst, their verdict follows.
 func TestThePrefetchVerdictIsMeasured(t *testing.T) {
+	sequential(t)
 	honest := fast.Implementation().RAGPrefetch
 	for _, c := range []struct {
 		min  int // accesses that candidates need, whatever the config says

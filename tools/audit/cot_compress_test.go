@@ -188,6 +188,7 @@ func TestSurvivalIsCountedAndCompared(t *testing.T) {
 }
 
 func TestTraceReductionOfDrawnProblems(t *testing.T) {
+	sequential(t)
 	f, again := &Finding{}, &Finding{}
 	for _, f := range []*Finding{f, again} {
 		if err := traceReduction(context.Background(), solutionAudit(t, fast.Implementation()), f); err != nil {
@@ -346,6 +347,7 @@ func clearProblems() string {
 // Who keeps other tokens gets another verdict, and who keeps none of the trace's is
 // refused.
 func TestTheReductionVerdictIsMeasured(t *testing.T) {
+	sequential(t)
 	lines := clearProblems()
 	for _, c := range []struct {
 		name string
@@ -508,6 +510,7 @@ func TestTheFineTuneIsAsked(t *testing.T) {
 
 // The shares are an independent program's.
 func TestGSM8K(t *testing.T) {
+	sequential(t)
 	all, err := readWorkedSolutions(dataDir(t))
 	if err != nil {
 		t.Fatal(err)

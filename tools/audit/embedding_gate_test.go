@@ -153,6 +153,7 @@ func gateAudit(t *testing.T, impl spec.Implementation) *Audit {
 }
 
 func TestGateRoutingOfDrawnPictures(t *testing.T) {
+	sequential(t)
 	f, again := &Finding{}, &Finding{}
 	for _, f := range []*Finding{f, again} {
 		if err := gateRouting(context.Background(), gateAudit(t, fast.Implementation()), f); err != nil {
@@ -202,6 +203,7 @@ func (g gateSeen) Gate(dst *spec.GatedEmbeddings, x spec.Matrix) error {
 // What trains does not judge: of two pictures one is gated, and of tokens the half that
 // is not the first.
 func TestWhatTrainsTheGateDoesNotJudge(t *testing.T) {
+	sequential(t)
 	var trained, judged int // patches of either picture
 	texts := map[int]bool{}
 	a := gateAudit(t, gating(func(m spec.EmbeddingGate) spec.EmbeddingGate {
@@ -270,6 +272,7 @@ func gating(wrap func(spec.EmbeddingGate) spec.EmbeddingGate, variants ...spec.V
 }
 
 func TestTheRoutingVerdictIsMeasured(t *testing.T) {
+	sequential(t)
 	same := func(r []int32) []int32 { return r }
 	for _, c := range []struct {
 		name string
@@ -306,6 +309,7 @@ func TestTheRoutingVerdictIsMeasured(t *testing.T) {
 }
 
 func TestGatePicturesAreChecked(t *testing.T) {
+	sequential(t)
 	a := gateAudit(t, fast.Implementation())
 	a.Data = t.TempDir()
 	for n, name := range dataImages[:2] {

@@ -376,6 +376,7 @@ func TestMiddleSquare(t *testing.T) {
 // What is kept is seen: every variant and share has its picture, and where there are
 // photographs the note says what they keep.
 func TestPicturesOfWhatIsKept(t *testing.T) {
+	sequential(t)
 	model, err := tinyshapes.Model()
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 )
 
 func TestReadText(t *testing.T) {
+	sequential(t)
 	dir := t.TempDir()
 	if _, err := readText(dir, dataBook); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)

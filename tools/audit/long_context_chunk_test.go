@@ -113,6 +113,7 @@ func chunkAudit(t *testing.T, impl spec.Implementation) *Audit {
 
 // Judged twice, which takes a second: one seed gives one finding.
 func TestTopicBoundariesOfDrawnTexts(t *testing.T) {
+	sequential(t)
 	f, again := &Finding{}, &Finding{}
 	for _, f := range []*Finding{f, again} {
 		if err := topicBoundaries(context.Background(), chunkAudit(t, fast.Implementation()), f); err != nil {
@@ -202,6 +203,7 @@ func TestAWrongLongContextChunkIsNoticed(t *testing.T) {
 // A module that looks for more than it is told finds no boundary between topics of six
 // windows; one of smaller chunks cuts topics of eight, and one may miss a boundary.
 func TestTheBoundariesVerdictIsMeasured(t *testing.T) {
+	sequential(t)
 	as := func(c []spec.Chunk) []spec.Chunk { return c }
 	for _, c := range []struct {
 		name   string
@@ -246,6 +248,7 @@ func TestTheBoundariesVerdictIsMeasured(t *testing.T) {
 }
 
 func TestChunkedTextsAreChecked(t *testing.T) {
+	sequential(t)
 	a := chunkAudit(t, fast.Implementation())
 	a.Data = t.TempDir()
 	f := &Finding{}

@@ -82,6 +82,7 @@ func moeAudit(t *testing.T, impl spec.Implementation, tokens int, offset float32
 }
 
 func TestTheBalanceVerdictIsMeasured(t *testing.T) {
+	sequential(t)
 	for _, c := range []struct {
 		tokens int
 		offset float32

@@ -138,6 +138,7 @@ func TestRetrievalVerdicts(t *testing.T) {
 }
 
 func TestRetrievalOfADrawnCollection(t *testing.T) {
+	sequential(t)
 	var precisions []float64
 	for _, judge := range []claimJudge{streamRetrieval, rerankRetrieval} {
 		f := &Finding{}
@@ -206,6 +207,7 @@ func (s spoiledBuffer) Retrieve(dst *[]spec.RetrievedDoc, embedding []float32, i
 }
 
 func TestTheStreamRetrievalVerdictIsMeasured(t *testing.T) {
+	sequential(t)
 	for name, c := range map[string]struct {
 		want  Verdict // "" for an error
 		spoil func(docs []spec.RetrievedDoc) []spec.RetrievedDoc

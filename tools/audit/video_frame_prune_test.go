@@ -153,6 +153,7 @@ func TestStripOfWhatIsKept(t *testing.T) {
 
 // Judged twice, which takes a second: one seed gives one finding.
 func TestVideoTokensOfDrawnClips(t *testing.T) {
+	sequential(t)
 	a := traceAudit(t, fast.Implementation())
 	a.Pictures = t.TempDir()
 	f, again := &Finding{}, &Finding{}
@@ -236,6 +237,7 @@ func pruning(wrap func(spec.VideoFramePrune) spec.VideoFramePrune) spec.Implemen
 func as(places []int) []int { return places }
 
 func TestAWrongVideoFramePruneIsNoticed(t *testing.T) {
+	sequential(t)
 	for _, c := range []struct {
 		name              string
 		temporal, spatial func([]int) []int
@@ -281,6 +283,7 @@ func firstPatches(patches []int) []int {
 // A module that keeps every frame has another verdict. One that cannot prune a clip at
 // once is judged all the same, and so is one without squish6.
 func TestTheVideoVerdictIsMeasured(t *testing.T) {
+	sequential(t)
 	impl := fast.Implementation()
 	impl.VideoFramePrune = func(c spec.VideoFramePruneConfig) (spec.VideoFramePrune, error) {
 		c.MotionThreshold = 1e-300
