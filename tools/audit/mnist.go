@@ -107,8 +107,8 @@ const digitEpochs = 5
 // digitShape is that of the embedded model, too.
 var digitShape = vision.Config{Patch: 4, Grid: digitSide / 4, Dim: 32, Hidden: 64, Layers: 4, Heads: 4, Classes: digitClasses}
 
-// learnDigits trains a model. The same digits and the
-// same seed give the same model, bit by bit.
+// learnDigits trains a model. The same digits and the same seed give the same model, bit
+// by bit on amd64.
 func learnDigits(ctx context.Context, digits []vision.Labelled, seed uint64) (*vision.Model, error) {
 	r := training.Recipe{Seed: seed, Batch: 16, Peak: 3e-3, Decay: 0.05, Beta1: 0.9, Beta2: 0.98, Clip: 1}
 	r.Steps = max(1, digitEpochs*len(digits)/r.Batch)
