@@ -56,15 +56,15 @@ func unrelated(m *llama.Model) (*llama.Model, error) {
 	})
 }
 
-// noise is a model of Gaussian weights, each matrix of another's energy.
+// noise is a model whose square matrices, which layers may share, are Gaussian weights
+// of another's energies. It has the other's own where they are not square.
 func noise(m *llama.Model, seed uint64) (*llama.Model, error) {
 	r := rand.New(rand.NewPCG(seed, 0x401e))
 	return m.Map(func(_ string, w spec.Matrix) (spec.Matrix, error) {
-		sum := 0.0
-		for _, v := range w.Data {
-			sum += float64(float64(v) * float64(v))
+		if w.Rows != w.Cols {
+			return w, nil
 		}
-		scale := math.Sqrt(sum / float64(len(w.Data)))
+		scale := math.Sqrt(squares(w.Data) / float64(len(w.Data)))
 		drawn := spec.Matrix{Rows: w.Rows, Cols: w.Cols, Data: make([]float32, len(w.Data))}
 		for i := range drawn.Data {
 			drawn.Data[i] = float32(scale * r.NormFloat64())

@@ -75,6 +75,12 @@ func TestNoiseHasTheMatricesEnergies(t *testing.T) {
 	want, _ := matrices(m)
 	got, _ := matrices(drawn)
 	for i, w := range want {
+		if w.Rows != w.Cols {
+			if missed(w.Data, got[i].Data) != 0 {
+				t.Errorf("matrix %d is not square, and changed", i)
+			}
+			continue
+		}
 		if r := squares(got[i].Data) / squares(w.Data); math.Abs(r-1) > 0.15 || missed(w.Data, got[i].Data) < 1 {
 			t.Errorf("matrix %d: %v times the energy", i, r)
 		}
