@@ -92,8 +92,11 @@ func (a *Audit) surprise(ctx context.Context, solutions []workedSolution, words 
 			known++
 		}
 	}
-	said := fmt.Sprintf("the whole trace: %.3f, %d of %d fit the context. Another's answer of like length costs more in %.1f%% of them (%s; by chance in half). Beyond the whole trace",
-		sum/float64(tokens), len(ways[0]), len(texts), 100*float64(known)/float64(len(ways[0])), wilson(known, len(ways[0])).percent())
+	said := fmt.Sprintf("the whole trace: %.3f, %d of %d fit the context. ", sum/float64(tokens), len(ways[0]), len(texts))
+	if texts[0][another].end != texts[0][0].end { // else all answers are alike
+		said += fmt.Sprintf("Another's answer of like length costs more in %.1f%% of them (%s; by chance in half). ", 100*float64(known)/float64(len(ways[0])), wilson(known, len(ways[0])).percent())
+	}
+	said += "Beyond the whole trace"
 	for way := another + 1; way < len(names); way++ {
 		said += fmt.Sprintf(" %s %s,", names[way], more(way, 0))
 	}

@@ -22,6 +22,16 @@ func TestArrivalsAreRead(t *testing.T) {
 	}
 }
 
+func TestWhereNobodyWaitsTheNoteSaysSo(t *testing.T) {
+	a := traceAudit(t, fast.Implementation())
+	a.Data = t.TempDir()
+	spoil(t, a.Data, dataArrivals, smallArrivals)
+	f := &Finding{}
+	if err := batchWaiting(context.Background(), a, f); err != nil || strings.Contains(f.Note, "NaN") || strings.Contains(f.Note, "Inf") || !strings.Contains(f.Note, "nobody waits, and it adds") {
+		t.Errorf("%v: %s", err, f.Note)
+	}
+}
+
 func TestArrivalsAreChecked(t *testing.T) {
 	a := traceAudit(t, fast.Implementation())
 	a.Data = t.TempDir()

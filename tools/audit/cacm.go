@@ -30,7 +30,8 @@ const (
 // What is larger is refused, unread.
 const (
 	longestDocument = 1 << 16 // bytes
-	longestTopic    = 1 << 16
+	longestTopic    = 1 << 12
+	longestTopics   = 1 << 16 // all of them: a word is counted in each document
 	mostUnpacked    = 1 << 26 // of the archive
 	mostTopics      = 1 << 10
 )
@@ -178,7 +179,7 @@ var topicNumber = regexp.MustCompile(`^<DOCNO> *([0-9]+) *</DOCNO>$`)
 func readTopics(dir string) (topics []string, places map[string]int, err error) {
 	const outside, unnumbered, within = 0, 1, 2
 	places = map[string]int{}
-	state, size := outside, 0
+	state, size, all := outside, 0, 0
 	var text []string
 	err = eachLine(dir, cacmTopics, func(_ int, line []byte) error {
 		trimmed := strings.TrimSpace(string(line))
@@ -201,8 +202,10 @@ func readTopics(dir string) (topics []string, places map[string]int, err error) 
 			state, topics = outside, append(topics, strings.Join(text, "\n"))
 		case trimmed == "" && state != within:
 		case state == within && trimmed != "<DOC>" && number == nil:
-			if size += len(trimmed) + 1; size > longestTopic {
-				return reject("topic", fmt.Sprintf("at most %d bytes", longestTopic), "more")
+			size += len(trimmed) + 1
+			all += len(trimmed) + 1
+			if size > longestTopic || all > longestTopics {
+				return reject("topic", fmt.Sprintf("at most %d bytes, and all %d", longestTopic, longestTopics), "more")
 			}
 			text = append(text, trimmed)
 		default:

@@ -24,6 +24,10 @@ const clipPatch = 16
 // mostVideo is how many bytes all raw clips may have: one that is too much is not read.
 const mostVideo = 1 << 26
 
+// mostPatches is how many a frame may have: finding the nearest that is kept takes each
+// with each.
+const mostPatches = 1 << 12
+
 // A clip is a film in grey, frames of width×height pixels, row by row.
 type clip struct {
 	name          string
@@ -59,8 +63,11 @@ func (c *clip) picture(t int) *image.Gray {
 // there. Without a raw clip it is fs.ErrNotExist.
 func readClips(dir string) (clips []*clip, err error) {
 	entries, err := os.ReadDir(filepath.Join(dir, dataClips))
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, err
+	}
+	if err != nil {
+		return nil, reject(dataClips, "a folder", err)
 	}
 	left := int64(mostVideo)
 	for _, e := range entries {
@@ -101,6 +108,7 @@ func readRaw(dir, name string, most int64) (*clip, error) {
 	c := &clip{name: name}
 	c.width, _ = strconv.Atoi(sizes[1]) // of four digits at most
 	c.height, _ = strconv.Atoi(sizes[2])
+	frames, _ := strconv.Atoi(sizes[3]) // of eight, where there are any
 	if c.width < clipPatch || c.height < clipPatch {
 		return nil, reject(name, fmt.Sprintf("frames of at least %d×%d pixels", clipPatch, clipPatch), fmt.Sprintf("%d×%d", c.width, c.height))
 	}
@@ -113,11 +121,13 @@ func readRaw(dir, name string, most int64) (*clip, error) {
 	switch {
 	case !info.Mode().IsRegular():
 		return nil, reject(name, "a file", "another thing")
+	case c.width/clipPatch*(c.height/clipPatch) > mostPatches:
+		return nil, reject(name, fmt.Sprintf("frames of at most %d patches of %d×%d", mostPatches, clipPatch, clipPatch), fmt.Sprintf("%d×%d pixels", c.width, c.height))
 	case size > most:
 		return nil, reject(name, fmt.Sprintf("at most %d bytes, of %d in all", most, mostVideo), size)
 	case size%frame != 0 || size < 2*frame:
 		return nil, reject(name, fmt.Sprintf("two frames or more of %d×%d bytes, whole ones", c.width, c.height), fmt.Sprintf("%d bytes", size))
-	case sizes[3] != "" && sizes[3] != fmt.Sprint(size/frame):
+	case sizes[3] != "" && int64(frames) != size/frame:
 		return nil, reject(name, sizes[3]+" frames, as it is named", size/frame)
 	}
 	f, err := os.Open(path)

@@ -62,6 +62,7 @@ func TestReadRaw(t *testing.T) {
 		{"c_20x16.raw", "", "two frames or more"},
 		{"c_20x17.raw", pixels, "two frames or more of 20×17"},
 		{"c_20x16_3f.raw", pixels, "3 frames, as it is named, got 2"},
+		{"c_2048x2048.raw", pixels, "at most 4096 patches of 16×16, got 2048×2048"},
 	} {
 		dir := t.TempDir()
 		spoil(t, dir, "video/"+c.name, c.pixels)
@@ -205,4 +206,20 @@ func TestClipsAreChecked(t *testing.T) {
 	spoil(t, a.Data, "video/b.raw", fmt.Sprint(a))
 	f = &Finding{}
 	refused(t, f, videoTokens(context.Background(), a, f), "video/b.raw")
+}
+
+// Three frames are one sample, whatever they show.
+func TestFewFramesSayNothing(t *testing.T) {
+	a := traceAudit(t, fast.Implementation())
+	a.Data = t.TempDir()
+	r := rand.New(rand.NewPCG(1, 4))
+	frame := make([]byte, 64*48)
+	for i := range frame {
+		frame[i] = byte(r.Uint32())
+	}
+	spoil(t, a.Data, "video/still_64x48.raw", strings.Repeat(string(frame), 3))
+	f := &Finding{}
+	if err := videoTokens(context.Background(), a, f); err != nil || f.Verdict != Refuted {
+		t.Errorf("%v, %v", err, f.Verdict)
+	}
 }

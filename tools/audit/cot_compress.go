@@ -32,6 +32,10 @@ func traceReduction(ctx context.Context, a *Audit, f *Finding) error {
 		source = dataTunedText
 		f.Evidence = append(f.Evidence, dataTunedText)
 	}
+	if len(solutions) < fewItems {
+		f.Verdict, f.Note = Unmeasured, fmt.Sprintf("%s: %d worked solutions; %d at least would say something", source, len(solutions), fewItems)
+		return nil
+	}
 	var traces, pieces []tokenTrace // in words, and in the model's own tokens
 	var whole []string
 	for _, s := range solutions {
@@ -88,7 +92,7 @@ func verdictOf(words, models *swept) Verdict {
 // A swept is what the module's default ratio makes of traces.
 type swept struct {
 	*shortened
-	left  [2]bool // no more than mostLost is lost, within the interval
+	left  [2]bool // no more than mostLost is lost, the whole interval
 	ahead [2]bool // more survives than of tokens that are drawn or come first
 	note  string
 }
@@ -128,7 +132,7 @@ func (a *Audit) compare(s *shortened, survivals []survival, stated survival, tol
 	var shares, against []string
 	for of, what := range surviving {
 		percent, interval := a.percentOf(module[of], stated[of])
-		result.left[of] = interval.High >= 100-mostLost
+		result.left[of] = interval.Low >= 100-mostLost
 		shares = append(shares, fmt.Sprintf("%.1f%% of the %s (%s)", percent, what, interval.Text("%.1f")))
 	}
 	for way, name := range s.names[1:] {
@@ -177,10 +181,10 @@ func failures(words, models *swept) string {
 	}
 	text := fmt.Sprintf("No more than %d%% is lost", mostLost)
 	if len(lost) > 0 {
-		text = fmt.Sprintf("More than %d%% is lost of %s", mostLost, strings.Join(lost, ", "))
+		text = fmt.Sprintf("More than %d%% is lost, or may be, of %s", mostLost, strings.Join(lost, ", "))
 	}
 	if len(behind) > 0 {
-		text += "; words that are drawn or come first keep as many " + strings.Join(behind, " and ") + ", or more"
+		text += "; words that are drawn or come first are not seen to keep fewer " + strings.Join(behind, " and ")
 	}
 	return text
 }

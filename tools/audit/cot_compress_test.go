@@ -195,7 +195,7 @@ func TestTraceReductionOfDrawnProblems(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if f.Verdict != Conditional || !strings.Contains(f.Note, "More than 5% is lost of results in words, answers in the model's tokens, results in the model's tokens.") || !f.Exact || len(f.Curve.Rows) != 14 || f.Note != again.Note || !strings.Contains(f.Note, "no fine-tune") {
+	if f.Verdict != Conditional || !strings.Contains(f.Note, "More than 5% is lost, or may be, of results in words, answers in the model's tokens, results in the model's tokens.") || !f.Exact || len(f.Curve.Rows) != 14 || f.Note != again.Note || !strings.Contains(f.Note, "no fine-tune") {
 		t.Errorf("%+v", f)
 	}
 	removed := 0.0
@@ -238,7 +238,7 @@ func TestTheReductionVerdictNeedsAllOfIt(t *testing.T) {
 	}
 }
 
-// Of a hundred solutions with an answer and two results each, the module leaves 92 and
+// Of a hundred solutions with an answer and two results each, the module leaves 99 and
 // a result less of every second one.
 func TestReductionsAreCompared(t *testing.T) {
 	a := solutionAudit(t, fast.Implementation())
@@ -258,9 +258,9 @@ func TestReductionsAreCompared(t *testing.T) {
 	}
 	stated := survivalOf(below(100), func(int) float64 { return 2 })
 	stated[1][0] = 0 // one has no results
-	module := survivalOf(below(92), func(i int) float64 { return float64(1 + i%2) })
+	module := survivalOf(below(99), func(i int) float64 { return float64(1 + i%2) })
 	module[1][0] = 0
-	near := survivalOf(below(91), func(i int) float64 { return module[1][i] })
+	near := survivalOf(below(98), func(i int) float64 { return module[1][i] })
 	near[1][1]--
 	poor := survivalOf(below(50), func(int) float64 { return 1 })
 	middling := survivalOf(below(50), func(int) float64 { return 2 })
@@ -270,11 +270,11 @@ func TestReductionsAreCompared(t *testing.T) {
 	}{{poor, poor, [2]bool{true, true}}, {near, poor, [2]bool{}}, {module, poor, [2]bool{}}, {poor, module, [2]bool{}}, {middling, poor, [2]bool{true, false}}, {poor, middling, [2]bool{true, false}}} {
 		s := &shortened{removed: 40, names: []string{byModule, byLot, byPlace, "last"}}
 		got := a.compare(s, []survival{module, c.lot, c.place, stated}, stated, []string{"last"})
-		// 92 of 100 may be 95, three of four may not.
+		// 99 of 100 are more than 95, within the interval; three of four are not.
 		if got.left != [2]bool{true, false} || got.ahead != c.ahead {
 			t.Errorf("%v, %v; want %v: %s", got.left, got.ahead, c.ahead, got.note)
 		}
-		for _, want := range []string{"40.0% go, 92.0% of the answers (", "75.3% of the results (", "all of a solution's results in 50.5% (40.8…60.1%)", "in points of answers and of results against last -8.0 ("} {
+		for _, want := range []string{"40.0% go, 99.0% of the answers (", "75.3% of the results (", "all of a solution's results in 50.5% (40.8…60.1%)", "in points of answers and of results against last -1.0 ("} {
 			if !strings.Contains(got.note, want) || strings.Contains(got.note, byLot) {
 				t.Errorf("no %q in %s", want, got.note)
 			}
@@ -333,7 +333,7 @@ func commonest(turned bool) func([]int64, int) []int64 {
 // does not.
 func clearProblems() string {
 	var lines strings.Builder
-	for n := range 40 {
+	for n := range 120 {
 		var steps []string
 		for digit := range 3 {
 			word := strings.Repeat("so it is so it is so it is so it is ", 3)

@@ -104,6 +104,14 @@ func deltaEnergy(ctx context.Context, a *Audit, f *Finding) error {
 			return err
 		}
 	}
+	switch {
+	case apart[0] == 0:
+		f.Verdict, f.Note = Unmeasured, "the fine-tune is the model"
+		return nil
+	case s.Model.Config.Layers < 2:
+		f.Verdict, f.Note = Unmeasured, "the model has one layer, and no other to be an unrelated base"
+		return nil
+	}
 	dense := 0
 	for _, p := range s.Model.Places() {
 		dense += 4 * p.Rows * p.Cols

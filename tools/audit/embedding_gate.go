@@ -315,6 +315,10 @@ func gateRouting(ctx context.Context, a *Audit, f *Finding) error {
 	}
 	f.Evidence = names
 	halves := tokenHalves(a.Subject, a.Subject.Evaluation, r)
+	if halves[0].texts.Rows == 0 || halves[1].texts.Rows == 0 {
+		f.Verdict, f.Note = Unmeasured, "the text has not two different tokens, one to train with and one to judge by"
+		return nil
+	}
 	for i := range halves {
 		var half []*image.Gray
 		for k := i; k < len(pictures); k += 2 {

@@ -338,3 +338,12 @@ func TestGatePicturesAreChecked(t *testing.T) {
 		t.Errorf("of another width: %v, %v", err, f.Verdict)
 	}
 }
+
+func TestOneTokenTrainsNoGate(t *testing.T) {
+	a := gateAudit(t, fast.Implementation())
+	a.Subject.Evaluation = []string{""}
+	f := &Finding{}
+	if err := gateRouting(context.Background(), a, f); err != nil || f.Verdict != Unmeasured || !strings.Contains(f.Note, "two different tokens") {
+		t.Errorf("%v: %+v", err, f)
+	}
+}

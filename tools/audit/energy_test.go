@@ -104,6 +104,14 @@ func energyAudit(t *testing.T, impl spec.Implementation) *Audit {
 	return a
 }
 
+// layersOnly is a model's first layers.
+func layersOnly(t *testing.T, m *llama.Model, n int) *llama.Model {
+	t.Helper()
+	few := *m
+	few.Config.Layers, few.Layers = n, m.Layers[:n]
+	return &few
+}
+
 // noDelta stands for a module that loses the difference.
 type noDelta struct{ spec.DeltaCompress }
 
@@ -146,7 +154,22 @@ func TestDeltaEnergyNeedsTheBase(t *testing.T) {
 			t.Errorf("%+v: %s", c, got)
 		}
 	}
+	same := energyAudit(t, fast.Implementation())
+	same.Subject.Tuned = same.Subject.Model
+	one := energyAudit(t, fast.Implementation())
+	one.Subject.Model = layersOnly(t, one.Subject.Model, 1)
+	one.Subject.Tuned = layersOnly(t, one.Subject.Tuned, 1)
+	for _, a := range []*Audit{same, one} {
+		f := &Finding{}
+		if err := deltaEnergy(context.Background(), a, f); err != nil || f.Verdict != Unmeasured {
+			t.Errorf("%+v, %v", f, err)
+		}
+	}
 	f := &Finding{}
+	if err := sharingEnergy(context.Background(), one, f); err != nil || f.Verdict != Unmeasured {
+		t.Errorf("one layer: %+v, %v", f, err)
+	}
+	f = &Finding{}
 	if err := deltaEnergy(context.Background(), traceAudit(t, fast.Implementation()), f); err != nil || f.Verdict != Unmeasured {
 		t.Errorf("without a fine-tune: %+v, %v", f, err)
 	}

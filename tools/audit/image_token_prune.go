@@ -55,6 +55,10 @@ func imageTokens(ctx context.Context, a *Audit, f *Finding) error {
 		return err
 	}
 	learnt := len(digits) * 4 / 5
+	if n := len(digits) - learnt; n < fewItems {
+		f.Verdict, f.Note = Unmeasured, fmt.Sprintf("%d digits to judge by; %d at least would say something", n, fewItems)
+		return nil
+	}
 	model, err := learnDigits(ctx, digits[:learnt], a.Seed)
 	if err != nil {
 		return err

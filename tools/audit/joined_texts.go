@@ -30,7 +30,7 @@ func readText(dir, name string) (paragraphs []string, err error) {
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, mostText+1))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, reject(name, "a text that can be read", err)
 	}
 	if len(text) > mostText {
 		return nil, reject(name, fmt.Sprintf("at most %d bytes", mostText), "more")

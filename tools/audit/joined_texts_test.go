@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +30,20 @@ func TestReadText(t *testing.T) {
 		if spec.KindOf(err) != spec.Invalid || !strings.Contains(err.Error(), dataBook) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v, want one line on %s", err, c.want)
 		}
+	}
+}
+
+func TestAFolderIsNoText(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, dataBook), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readText(dir, dataBook); spec.KindOf(err) != spec.Invalid || !strings.Contains(err.Error(), dataBook) {
+		t.Error(err)
+	}
+	spoil(t, dir, dataClips, "")
+	if _, err := readClips(dir); spec.KindOf(err) != spec.Invalid || !strings.Contains(err.Error(), dataClips) {
+		t.Error(err)
 	}
 }
 

@@ -12,9 +12,9 @@ import (
 )
 
 // cutsOf are the places where a module cuts embeddings.
-func cutsOf(impl spec.Implementation, c spec.LongContextChunkConfig, x spec.Matrix) (cuts []int, err error) {
-	c.EmbedDim = x.Cols
-	chunker, err := impl.LongContextChunk(c)
+func cutsOf(impl spec.Implementation, config spec.LongContextChunkConfig, x spec.Matrix) (cuts []int, err error) {
+	config.EmbedDim = x.Cols
+	chunker, err := impl.LongContextChunk(config)
 	if err != nil {
 		return nil, err
 	}
@@ -28,6 +28,9 @@ func cutsOf(impl spec.Implementation, c spec.LongContextChunkConfig, x spec.Matr
 			return nil, fmt.Errorf("a chunk from %d to %d where one from %d was due: the audit cannot be trusted", c.Start, c.End, at)
 		}
 		at = c.End
+		if size := c.End - c.Start; size > config.MaxChunkSize || size < config.MinChunkSize && at < x.Rows {
+			return nil, fmt.Errorf("a chunk of %d tokens, of %d to %d: the audit cannot be trusted", size, config.MinChunkSize, config.MaxChunkSize)
+		}
 		cuts = append(cuts, at)
 	}
 	if at != x.Rows {

@@ -177,6 +177,10 @@ func TestAWrongLongContextChunkIsNoticed(t *testing.T) {
 		{"no chunk", func([]spec.Chunk) []spec.Chunk { return nil }, nil, "end at 0"},
 		{"not to the end", func(c []spec.Chunk) []spec.Chunk { return c[:len(c)-1] }, nil, "cannot be trusted"},
 		{"not from 0", func(c []spec.Chunk) []spec.Chunk { return c[1:] }, nil, "where one from 0 was due"},
+		{"too long a chunk", func(c []spec.Chunk) []spec.Chunk { return []spec.Chunk{{Start: 0, End: c[len(c)-1].End}} }, nil, "tokens, of 64 to"},
+		{"too short a chunk", func(c []spec.Chunk) []spec.Chunk {
+			return append([]spec.Chunk{{Start: 0, End: 1}, {Start: 1, End: c[0].End}}, c[1:]...)
+		}, nil, "a chunk of 1 tokens, of 64 to"},
 		{"an empty chunk", func(c []spec.Chunk) []spec.Chunk { return append([]spec.Chunk{{}}, c...) }, nil, "cannot be trusted"},
 		{"too sensitive", nil, func(c *spec.LongContextChunkConfig) { c.BoundarySensitivity /= 2 }, "boundaries are found between topics of"},
 	} {
@@ -201,7 +205,8 @@ func TestAWrongLongContextChunkIsNoticed(t *testing.T) {
 }
 
 // A module that looks for more than it is told finds no boundary between topics of six
-// windows; one of smaller chunks cuts topics of eight, and one may miss a boundary.
+// windows; one of smaller chunks cuts topics of eight, and one may miss a boundary by a
+// token.
 func TestTheBoundariesVerdictIsMeasured(t *testing.T) {
 	sequential(t)
 	as := func(c []spec.Chunk) []spec.Chunk { return c }
@@ -216,9 +221,12 @@ func TestTheBoundariesVerdictIsMeasured(t *testing.T) {
 				c.MaxChunkSize = 448
 			}
 		}, as},
-		{"a boundary missed", func(*spec.LongContextChunkConfig) {}, func(c []spec.Chunk) []spec.Chunk {
-			c[1].Start = 0
-			return c[1:]
+		{"a boundary missed by a token", func(*spec.LongContextChunkConfig) {}, func(c []spec.Chunk) []spec.Chunk {
+			if c[0].End < 512 { // the longest may not be longer
+				c[0].End++
+				c[1].Start++
+			}
+			return c
 		}},
 	} {
 		impl := fast.Implementation()

@@ -137,13 +137,25 @@ func TestLearningDigitsIsRepeatable(t *testing.T) {
 	}
 }
 
-// What few digits teach is not enough to say anything of pruning.
-func TestAnUnconvergedModelIsNoJudge(t *testing.T) {
+// Few digits say nothing, nor does a model that knows none.
+func TestFewDigitsAndAnUnconvergedModelAreNoJudges(t *testing.T) {
 	a := &Audit{Options: Options{Data: t.TempDir(), Seed: 1}}
 	a.Implementation = fast.Implementation()
 	digitsIn(t, a.Data, 12)
 	f := &Finding{}
-	if err := imageTokens(context.Background(), a, f); err != nil || f.Verdict != Unmeasured || f.Curve != nil || !strings.Contains(f.Note, "3 digits, by a model that has learnt 9 others") {
+	if err := imageTokens(context.Background(), a, f); err != nil || f.Verdict != Unmeasured || f.Curve != nil || !strings.Contains(f.Note, "3 digits to judge by; 100 at least") {
+		t.Errorf("%v: %+v", err, f)
+	}
+	model, err := vision.New(digitShape, make([]float32, digitShape.Parameters()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	digits, err := readDigits(a.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f = &Finding{}
+	if err := a.pruneImages(context.Background(), f, model, digits, "digits", photographs{}); err != nil || f.Verdict != Unmeasured || f.Curve != nil || !strings.Contains(f.Note, "hides what pruning costs") {
 		t.Errorf("%v: %+v", err, f)
 	}
 }

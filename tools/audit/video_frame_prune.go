@@ -279,8 +279,14 @@ func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 					return err
 				}
 				squares := k.squares(x, across, false)
-				whole := averaged(func() []float64 { return wholeFrames(k.tokens(), x.Heads, x.Tokens, r).squares(x, across, false) })
-				drawn := averaged(func() []float64 { return k.scattered(x.Tokens, r).squares(x, across, false) })
+				whole, err := averaged(ctx, func() []float64 { return wholeFrames(k.tokens(), x.Heads, x.Tokens, r).squares(x, across, false) })
+				if err != nil {
+					return err
+				}
+				drawn, err := averaged(ctx, func() []float64 { return k.scattered(x.Tokens, r).squares(x, across, false) })
+				if err != nil {
+					return err
+				}
 				f.Curve.add(float64(n+1), still, threshold, ratio, 100*float64(len(k.frames()))/float64(x.Heads), removed(k),
 					rmse(squares), rmse(k.squares(x, across, true)), rmse(whole), rmse(drawn))
 				setting := fmt.Sprintf("%v/%v", threshold, ratio)
@@ -289,7 +295,7 @@ func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 				}
 				byWhole, overWhole := nearer(squares, whole, a.Seed)
 				byDrawn, overDrawn := nearer(squares, drawn, a.Seed)
-				held := prunesWell(removed(k), overWhole, overDrawn)
+				held := runsOf(x.Heads) >= fewRuns && prunesWell(removed(k), overWhole, overDrawn)
 				if held {
 					holds = append(holds, setting)
 				}
@@ -345,9 +351,12 @@ func videoTokens(ctx context.Context, a *Audit, f *Finding) error {
 }
 
 // averaged is the mean of four draws.
-func averaged(draw func() []float64) (mean []float64) {
+func averaged(ctx context.Context, draw func() []float64) (mean []float64, err error) {
 	const draws = 4
 	for range draws {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		squares := draw()
 		if mean == nil {
 			mean = make([]float64, len(squares))
@@ -356,7 +365,7 @@ func averaged(draw func() []float64) (mean []float64) {
 			mean[i] += s / draws
 		}
 	}
-	return mean
+	return mean, nil
 }
 
 func orNone(list []string) string {
@@ -366,15 +375,23 @@ func orNone(list []string) string {
 	return strings.Join(list, ", ")
 }
 
+// frameRun is how many frames in a row are one sample, for neighbours are alike, and
+// fewRuns below what they say anything.
+const (
+	frameRun = 8
+	fewRuns  = 3
+)
+
+func runsOf(frames int) int { return (frames + frameRun - 1) / frameRun }
+
 // nearer is by how much the mean square of one reconstruction is less than another's,
 // with its interval over runs of eight frames, of which neighbours are alike.
 func nearer(squares, other []float64, seed uint64) (float64, Interval) {
-	const run = 8
-	n := (len(squares) + run - 1) / run
+	n := runsOf(len(squares))
 	less, frames := make([]float64, n), make([]float64, n)
 	for t, s := range squares {
-		less[t/run] += other[t] - s
-		frames[t/run]++
+		less[t/frameRun] += other[t] - s
+		frames[t/frameRun]++
 	}
 	return total(less) / total(frames), bootstrap(n, seed, "runs of eight frames", func(times []int) float64 {
 		sum, all := 0.0, 0.0

@@ -134,7 +134,7 @@ func TestPrunesWell(t *testing.T) {
 		}
 	}
 	n := 0.0
-	if got := averaged(func() []float64 { n++; return []float64{n, 2} }); !slices.Equal(got, []float64{2.5, 2}) {
+	if got, err := averaged(context.Background(), func() []float64 { n++; return []float64{n, 2} }); err != nil || !slices.Equal(got, []float64{2.5, 2}) {
 		t.Errorf("%v, want the mean of 1 to 4, and 2", got)
 	}
 }

@@ -100,6 +100,10 @@ func sharedWeights(ctx context.Context, j *job, rank int) (*Variation, error) {
 // sharingEnergy fits a base and low-rank differences to a model's layers, and to as
 // many layers of noise.
 func sharingEnergy(ctx context.Context, a *Audit, f *Finding) error {
+	if a.Subject.Model.Config.Layers < 2 {
+		f.Verdict, f.Note = Unmeasured, "the model has one layer"
+		return nil
+	}
 	drawn, err := noise(a.Subject.Model, a.Seed)
 	if err != nil {
 		return err
