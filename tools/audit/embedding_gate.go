@@ -265,11 +265,7 @@ func (m *gateHalf) ranked(images, texts []int, seed uint64) (float64, Interval) 
 		}
 		return won / all
 	}
-	once := make([]int, gateGroups)
-	for i := range once {
-		once[i] = 1
-	}
-	return area(once), bootstrap(gateGroups, seed, "groups of patches and tokens", area)
+	return area(slices.Repeat([]int{1}, gateGroups)), bootstrap(gateGroups, seed, "groups of patches and tokens", area)
 }
 
 // gatePictures are photographs, or pictures drawn in their place, and their names.

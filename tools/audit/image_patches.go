@@ -89,18 +89,12 @@ func (a *Audit) showPruned(f *Finding, model *vision.Model, judged []vision.Labe
 	for _, share := range shownKept {
 		var shares []string
 		for _, ch := range choosers {
-			mean := func(times []int) float64 {
-				sum := 0.0
-				for i, n := range times {
-					sum += float64(float64(n) * kept[i][at])
-				}
-				return 100 * sum / float64(len(times))
+			var of []float64
+			for _, photo := range kept {
+				of = append(of, photo[at])
 			}
-			once := make([]int, len(kept))
-			for i := range once {
-				once[i] = 1
-			}
-			shares = append(shares, fmt.Sprintf("%.0f%% by %s (%s)", mean(once), ch.name, bootstrap(len(kept), a.Seed, "photographs", mean).Text("%.0f")))
+			mean, interval := average(100, of, a.Seed, "photographs")
+			shares = append(shares, fmt.Sprintf("%.0f%% by %s (%s)", mean, ch.name, interval.Text("%.0f")))
 			at++
 		}
 		said = append(said, fmt.Sprintf("with %.0f%% of the patches %s", 100*share, strings.Join(shares, ", ")))

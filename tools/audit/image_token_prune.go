@@ -163,24 +163,7 @@ func pruningVerdict(cheap, better [2]bool) Verdict {
 // pointsMore returns by how many points the share of pictures that are known exceeds
 // another's, of the same pictures.
 func (a *Audit) pointsMore(known, other []bool) (float64, Interval) {
-	more := make([]int, len(known))
-	for i := range known {
-		if known[i] {
-			more[i]++
-		}
-		if other[i] {
-			more[i]--
-		}
-	}
-	of := func(times []int) float64 {
-		sum := 0
-		for i, n := range times {
-			sum += n * more[i]
-		}
-		return 100 * float64(sum) / float64(len(times))
-	}
-	once := slices.Repeat([]int{1}, len(more))
-	return of(once), bootstrap(len(more), a.Seed, "pictures", of)
+	return average(100, more(known, other), a.Seed, "pictures")
 }
 
 func percentages(i Interval) string {

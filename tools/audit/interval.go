@@ -30,6 +30,28 @@ func bootstrap(n int, seed uint64, over string, statistic func(times []int) floa
 	return Interval{quantile(values, tail), quantile(values, 1-tail), confidence, "bootstrap over " + over}
 }
 
+// ratio is scale times the sum of parts over that of wholes, both of clusters, with its
+// interval over them; 0 where the wholes are.
+func ratio(scale float64, parts, wholes []float64, seed uint64, over string) (float64, Interval) {
+	of := func(times []int) float64 {
+		part, whole := 0.0, 0.0
+		for i, n := range times {
+			part += float64(float64(n) * parts[i])
+			whole += float64(float64(n) * wholes[i])
+		}
+		if whole == 0 {
+			return 0
+		}
+		return scale * part / whole
+	}
+	return of(slices.Repeat([]int{1}, len(parts))), bootstrap(len(parts), seed, over, of)
+}
+
+// average is scale times the mean of values, a cluster each, with its interval.
+func average(scale float64, values []float64, seed uint64, over string) (float64, Interval) {
+	return ratio(scale, values, slices.Repeat([]float64{1}, len(values)), seed, over)
+}
+
 // quantile interpolates between the values beside position q·(n−1). They ascend.
 func quantile(ascending []float64, q float64) float64 {
 	at := q * float64(len(ascending)-1)

@@ -226,13 +226,11 @@ func loadBalance(ctx context.Context, a *Audit, f *Finding) error {
 			}
 		}
 		mean := overGates(of[0][:])
-		interval := bootstrap(balanceGates, a.Seed, "gates", func(times []int) float64 {
-			sum := 0.0
-			for g, k := range times {
-				sum += float64(float64(k) * of[0][g].largest)
-			}
-			return sum / balanceGates
-		})
+		var largest []float64
+		for g := range of[0] {
+			largest = append(largest, of[0][g].largest)
+		}
+		_, interval := average(1, largest, a.Seed, "gates")
 		if interval.High <= balanced {
 			even = append(even, experts)
 		} else {

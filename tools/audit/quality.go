@@ -22,6 +22,22 @@ func count(flags []bool) (n int) {
 	return n
 }
 
+func oneIf(set bool) float64 {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+// more is 1 where a flag is set and the other is not, and −1 the other way round.
+func more(flags, other []bool) []float64 {
+	list := make([]float64, len(flags))
+	for i, f := range flags {
+		list[i] = oneIf(f) - oneIf(other[i])
+	}
+	return list
+}
+
 // judge measures a variation on paragraphs and questions.
 func judge(ctx context.Context, v *Variation, t llama.Tokenizer, paragraphs []string, questions []Question) (*Quality, error) {
 	p, err := llama.MeasureHooked(ctx, v.Model, v.Hooks, t, paragraphs, func() {})
@@ -36,40 +52,15 @@ func judge(ctx context.Context, v *Variation, t llama.Tokenizer, paragraphs []st
 // the other on the same paragraphs, in nats a token, with its interval.
 func (q *Quality) worse(other *Quality, seed uint64) (float64, Interval) {
 	mine, theirs := q.Perplexity.Paragraphs, other.Perplexity.Paragraphs
-	difference := func(times []int) float64 {
-		sum, tokens := 0.0, 0
-		for i, n := range times {
-			sum += float64(float64(n) * (mine[i].NLL - theirs[i].NLL))
-			tokens += n * mine[i].Tokens
-		}
-		return sum / float64(tokens)
+	more, tokens := make([]float64, len(mine)), make([]float64, len(mine))
+	for i, p := range mine {
+		more[i], tokens[i] = p.NLL-theirs[i].NLL, float64(p.Tokens)
 	}
-	once := make([]int, len(mine))
-	for i := range once {
-		once[i] = 1
-	}
-	return difference(once), bootstrap(len(mine), seed, "paragraphs", difference)
+	return ratio(1, more, tokens, seed, "paragraphs")
 }
 
 // moreRight returns by how much the share of right answers of q exceeds that of the
 // other on the same questions, with its interval.
 func (q *Quality) moreRight(other *Quality, seed uint64) (float64, Interval) {
-	difference := func(times []int) float64 {
-		sum, all := 0, 0
-		for i, n := range times {
-			all += n
-			if q.Right[i] {
-				sum += n
-			}
-			if other.Right[i] {
-				sum -= n
-			}
-		}
-		return float64(sum) / float64(all)
-	}
-	once := make([]int, len(q.Right))
-	for i := range once {
-		once[i] = 1
-	}
-	return difference(once), bootstrap(len(once), seed, "questions", difference)
+	return average(1, more(q.Right, other.Right), seed, "questions")
 }

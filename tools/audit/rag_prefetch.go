@@ -40,18 +40,7 @@ func prefetchHits(ctx context.Context, a *Audit, f *Finding) error {
 	}
 	// percent is how much of all accesses a number of hits is, and its interval.
 	percent := func(hits []float64) (float64, Interval) {
-		of := func(times []int) float64 {
-			n, all := 0.0, 0.0
-			for i, k := range times {
-				n += float64(k) * hits[i]
-				all += float64(k) * accesses[i]
-			}
-			if all == 0 {
-				return 0
-			}
-			return 100 * n / all
-		}
-		return 100 * total(hits) / total(accesses), bootstrap(len(hits), a.Seed, "conversations", of)
+		return ratio(100, hits, accesses, a.Seed, "conversations")
 	}
 
 	defaults := spec.DefaultRAGPrefetchConfig()

@@ -258,13 +258,8 @@ type perTopic []float64
 func (m perTopic) mean() float64 { return total(m) / float64(len(m)) }
 
 func (m perTopic) interval(seed uint64) Interval {
-	return bootstrap(len(m), seed, "topics", func(times []int) float64 {
-		sum := 0.0
-		for i, k := range times {
-			sum += float64(float64(k) * m[i])
-		}
-		return sum / float64(len(m))
-	})
+	_, interval := average(1, m, seed, "topics")
+	return interval
 }
 
 // text is mean and interval.
@@ -391,11 +386,4 @@ func retrievalVerdict(better, readings, departed int) Verdict {
 	default:
 		return Supported
 	}
-}
-
-func oneIf(set bool) float64 {
-	if set {
-		return 1
-	}
-	return 0
 }

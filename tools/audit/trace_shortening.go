@@ -135,18 +135,7 @@ func survivalOf(solutions []workedSolution, texts []string) (s survival) {
 
 // percentOf is the share that parts make up of wholes, and its interval over solutions.
 func (a *Audit) percentOf(parts, wholes []float64) (float64, Interval) {
-	of := func(times []int) float64 {
-		part, whole := 0.0, 0.0
-		for i, n := range times {
-			part += float64(float64(n) * parts[i])
-			whole += float64(float64(n) * wholes[i])
-		}
-		if whole == 0 {
-			return 0
-		}
-		return 100 * part / whole
-	}
-	return 100 * total(parts) / total(wholes), bootstrap(len(parts), a.Seed, "solutions", of)
+	return ratio(100, parts, wholes, a.Seed, "solutions")
 }
 
 // pointsBeyond is by how many points the share of parts exceeds that of others, and its

@@ -393,14 +393,7 @@ func nearer(squares, other []float64, seed uint64) (float64, Interval) {
 		less[t/frameRun] += other[t] - s
 		frames[t/frameRun]++
 	}
-	return total(less) / total(frames), bootstrap(n, seed, "runs of eight frames", func(times []int) float64 {
-		sum, all := 0.0, 0.0
-		for i, k := range times {
-			sum += float64(float64(k) * less[i])
-			all += float64(float64(k) * frames[i])
-		}
-		return sum / all
-	})
+	return ratio(1, less, frames, seed, "runs of eight frames")
 }
 
 // strip is up to six of the frames kept, side by side, dark but for the patches kept.
